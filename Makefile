@@ -1,0 +1,41 @@
+# Everything a newcomer needs. PYTHON may name another interpreter (3.11 to 3.13).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PORT ?= 3000
+
+.PHONY: help setup demo test ui lint clean
+
+help:
+	@echo "make demo   set up, then run both demo studies from raw data to report"
+	@echo "make test   set up, then run all tests"
+	@echo "make ui     open the Dagster web UI on http://127.0.0.1:$(PORT)"
+	@echo "make lint   ruff (lint and format) and pyright"
+	@echo "make clean  remove the virtual environment and caches; the warehouse stays"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/memo demo
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+ui: $(READY)
+	$(BIN)/memo ui --port $(PORT)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
