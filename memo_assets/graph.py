@@ -1,0 +1,110 @@
+"""The asset graph of one study as plain data: what depends on what, and on which settings.
+
+What belongs here: names, edges, the settings each step reads, and the code versions that follow from them.
+One table serves the Dagster assets, the workers (which check that they run the code they were sent for) and
+the tests. What does not: Dagster, and any computation of the method.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from memo_assets.config import Study
+
+FIGURES = (
+    "figure_roc",
+    "figure_log_lira",
+    "figure_dynamics",
+    "figure_training",
+    "figure_layers",
+    "figure_over_epochs",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One asset: its upstream assets, the study fields it reads itself, the version of its algorithm.
+
+    Raise `algorithm` whenever the same inputs would give another result: everything below becomes stale.
+    """
+
+    upstream: tuple[str, ...]
+    fields: tuple[str, ...]
+    algorithm: int = 1
+
+
+_STEPS: dict[str, Step] = {
+    "raw_dataset": Step((), ("data", "data_seed")),
+    "samples": Step(("raw_dataset",), ("data_seed", "noise", "prompt")),
+    "split_masks": Step(("samples",), ("shadows.train_share",)),
+    "base_model": Step(("raw_dataset",), ("model",)),
+    "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
+    "logits": Step(("samples", "base_model", "adapters"), ()),
+    "layer_scores": Step(
+        ("samples", "split_masks", "base_model", "adapters"),
+        ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components"),
+    ),
+    "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
+    "memorization": Step(
+        ("samples", "shadow_logits"), ("shadows.models", "shadows.audited", "labels.quantile")
+    ),
+    "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",)),
+    "predictor_scores": Step(
+        ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)
+    ),
+    "predictor_evaluation": Step(("memorization", "predictor_scores"), ()),
+    "figure_roc": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
+    "figure_log_lira": Step(("samples", "memorization"), ("title",)),
+    "figure_dynamics": Step(("shadow_logits", "memorization", "predictor_scores"), ("title",)),
+    "figure_training": Step(("samples", "shadow_logits", "predictor_scores"), ("title",)),
+    "figure_layers": Step(("predictor_evaluation",), ("title",)),
+    "figure_over_epochs": Step(("shadow_logits", "predictor_evaluation"), ("title",)),
+    "report": Step(
+        ("samples", "memorization", "population_memorization", "predictor_evaluation", *FIGURES),
+        ("title", "description", "show_text"),
+    ),
+}
+
+
+def steps(study: Study) -> dict[str, Step]:
+    """Steps of a study by name, upstream first; a vision study has no base model.
+
+    Args:
+        study: the study's settings.
+    """
+    if study.is_language:
+        return dict(_STEPS)
+    return {
+        name: Step(tuple(up for up in step.upstream if up != "base_model"), step.fields, step.algorithm)
+        for name, step in _STEPS.items()
+        if name != "base_model"
+    }
+
+
+def code_versions(study: Study) -> dict[str, str]:
+    """Code version of every step: a hash of its algorithm, its own fields and its upstream's code versions.
+
+    A changed field changes the versions of the steps that read it and of all below them, and of no other.
+
+    Args:
+        study: the study's settings.
+    """
+    settings = study.model_dump(mode="json")
+    versions: dict[str, str] = {}
+    for name, step in steps(study).items():
+        parts = {
+            "step": name,
+            "algorithm": step.algorithm,
+            "fields": {field: _lookup(settings, field) for field in step.fields},
+            "upstream": {upstream: versions[upstream] for upstream in step.upstream},
+        }
+        versions[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return versions
+
+
+def _lookup(settings: dict, field: str) -> object:
+    value: object = settings
+    for part in field.split("."):
+        assert isinstance(value, dict)
+        value = value[part]
+    return value
