@@ -1,0 +1,293 @@
+"""Likelihood-ratio attack (LiRA): how strongly a model's score on a sample tells that it was trained on it.
+
+Here belong the logit gap, the Gaussians fitted to the shadow models trained with a sample (in) and without it (out),
+and the log-ratios of one target model. Averages over all shadow models are in `population.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+PADDING = -1000.0
+"""Logits at or below this (so -inf too) mark options that a sample does not have."""
+
+_NO_SHADOW_MEAN, _NO_SHADOW_SD = 0.0, 0.1
+_BLOCK = 8192  # samples at a time: the running moments of a block stay near the processor
+
+
+def logit_gap(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
+    """Logit of the given label minus the largest logit of the other options (the hinge score).
+
+    Where samples have fewer options than C, fill up with -inf or -1000 (`PADDING`).
+
+    Args:
+        logits: [..., N, C], one logit per option.
+        labels: int [N], index of the given label.
+
+    Returns:
+        [..., N], finite, in the logits' own precision (half precision becomes float32, whole numbers float64).
+
+    Raises:
+        ValueError: on shapes that disagree, labels outside the options or on padding, a sample with a single option,
+            or logits that are nan or +inf.
+
+    Source: Dentan et al., ECAI 2025, arXiv 2409.18858; Carlini et al., IEEE S&P 2022, arXiv 2112.03570, section VI.
+    """
+    values = np.asarray(logits)
+    values = values.astype(np.result_type(values.dtype, np.float32), copy=False)
+    given = np.asarray(labels)
+    if values.ndim < 2 or given.shape != values.shape[-2:-1]:
+        raise ValueError(
+            f"logits have shape {values.shape} and labels {given.shape}: give logits [..., N, C] and labels [N]."
+        )
+    n_samples, n_options = values.shape[-2:]
+    if given.dtype.kind not in "iu":
+        raise ValueError(
+            f"labels hold {given.dtype}: give the index of each sample's label among its options."
+        )
+    outside = (given < 0) | (given >= n_options)
+    if outside.any():
+        sample = int(np.argmax(outside))
+        raise ValueError(
+            f"Sample {sample} has label {given[sample]} ({outside.sum()} such samples): "
+            f"a label is an index from 0 to {n_options - 1}."
+        )
+    own = values[..., np.arange(n_samples), given]
+    other = np.full_like(own, -np.inf)
+    for option in range(n_options):  # at most a few options; saves a masked copy of all logits
+        np.maximum(other, np.where(given == option, -np.inf, values[..., option]), out=other)
+    usable = (own > PADDING) & (own < np.inf) & (other > PADDING) & (other < np.inf)
+    if not usable.all():
+        first = tuple(int(i) for i in np.argwhere(~usable)[0])
+        raise ValueError(
+            f"No logit gap for sample {first[-1]} (label's logit {own[first]}, best other {other[first]}; "
+            f"{np.count_nonzero(~usable)} such gaps): the label and at least one other option need finite logits above "
+            f"{PADDING:g}, and no logit may be nan or +inf."
+        )
+    return own - other
+
+
+def log_lira(gaps: ArrayLike, in_train: ArrayLike, target: int) -> np.ndarray:
+    """Local log-LiRA of one target model: log N(gap; mu_in, sd_in) - log N(gap; mu_out, sd_out).
+
+    In and out are the *other* models trained with and without the sample; sd is the population standard deviation. A
+    group without any model counts as mean 0 and sd 0.1, as published. A group without spread (a single model, or
+    equal gaps) has no density: the score is nan. All is computed in log space and not clipped.
+
+    Args:
+        gaps: [S, N], logit gap of every model on every sample.
+        in_train: bool [S, N], whether the model was trained on the sample.
+        target: row of the audited model, 0 .. S - 1.
+
+    Returns:
+        float64 [N] in nats; nan outside the target's train set (and without spread, see above). High: memorized.
+
+    Raises:
+        ValueError: on shapes that disagree, a mask that is not boolean, gaps that are not finite, fewer than two models,
+            a target out of range, or one that was trained on no sample.
+
+    Source: Carlini et al., IEEE S&P 2022, arXiv 2112.03570, algorithm 1 (online); Dentan et al., ECAI 2025.
+    """
+    values, member = shadow_arrays(gaps, in_train, name="gaps")
+    n_models, n_samples = values.shape
+    if not 0 <= target < n_models:
+        raise ValueError(
+            f"target is {target}: there are {n_models} models, give a row from 0 to {n_models - 1}."
+        )
+    trained = np.flatnonzero(member[target])
+    if not trained.size:
+        raise ValueError(f"The target model {target} was trained on none of the samples: it has no log-LiRA.")
+    shadows = np.ix_(np.delete(np.arange(n_models), target), trained)
+    shadow_gaps, shadow_in = values[shadows], member[shadows]
+    scores = np.full(n_samples, np.nan)
+    scores[trained] = log_ratio(
+        values[target, trained], group_moments(shadow_gaps, shadow_in), group_moments(shadow_gaps, ~shadow_in)
+    )
+    return scores
+
+
+def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool = False) -> np.ndarray:
+    """Log-LiRA of every model against all others (leave one out), averaged over augmented queries.
+
+    Standard deviations are unbiased (n - 1). Moments without a model are merged from those before and after it, never
+    subtracted, so an extreme model does not spoil the others' moments.
+
+    Args:
+        scores: [N, S, A], score (logit gap) of every model on every augmented query of every sample.
+        in_train: bool [N, S].
+        fixed_variance: one standard deviation for in and one for out, over all samples and queries of the other models
+            (scores not centred per sample), instead of one per sample; steadier with few shadow models.
+
+    Returns:
+        float64 [N, S] in nats, for members and non-members. nan where the other models leave a group empty, and (with
+        per-sample variance) where they leave it a single model or no spread.
+
+    Raises:
+        ValueError: on shapes that disagree, a mask that is not boolean, scores that are not finite, or fewer than two models.
+
+    Source: Carlini et al., IEEE S&P 2022, arXiv 2112.03570, sections V-VI; leave-one-out over models with canaries:
+    Aerni, Zhang, Tramer, CCS 2024, arXiv 2404.17399.
+    """
+    values, member = shadow_arrays(scores, in_train, name="scores", model_axis=1)
+    if values.ndim != 3 or not values.shape[2]:
+        raise ValueError(
+            f"scores have shape {values.shape}: give [samples, models, queries], at least one query."
+        )
+    by_query, member = np.ascontiguousarray(values.transpose(2, 1, 0)), np.ascontiguousarray(member.T)
+    sides = (member, ~member)
+    pooled = [_pooled_sd(by_query, side)[:, None] if fixed_variance else None for side in sides]
+    total = np.zeros(member.shape)
+    for start in range(0, member.shape[1], _BLOCK):
+        block = slice(start, start + _BLOCK)
+        for of_query in by_query[:, :, block]:
+            inside, outside = [
+                _others_moments(of_query, side[:, block], sd) for side, sd in zip(sides, pooled, strict=True)
+            ]
+            total[:, block] += log_ratio(of_query, inside, outside)
+    return (total / len(by_query)).T
+
+
+def shadow_arrays(
+    values: ArrayLike, in_train: ArrayLike, *, name: str, model_axis: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read a quantity of all shadow models and their membership mask.
+
+    Args:
+        values: [S, N, ...], or [N, S, ...] with `model_axis` 1.
+        in_train: bool, the first two dimensions of `values`.
+        name: what an error calls the values.
+        model_axis: the dimension of the models.
+
+    Returns:
+        (float64 values, bool mask).
+
+    Raises:
+        ValueError: if shapes disagree, the mask is not boolean, a value is not finite or there are fewer than two models.
+    """
+    numbers, member = np.asarray(values, dtype=np.float64), np.asarray(in_train)
+    if member.ndim != 2 or numbers.shape[:2] != member.shape:
+        raise ValueError(
+            f"{name} have shape {numbers.shape} and in_train {member.shape}: give one mask entry per model and sample."
+        )
+    if model_axis == 0 and numbers.ndim != 2:
+        raise ValueError(f"{name} have shape {numbers.shape}: give [models, samples].")
+    if member.dtype != bool:
+        raise ValueError(
+            f"in_train holds {member.dtype}: give booleans, True where the model trained on the sample."
+        )
+    if member.shape[model_axis] < 2:
+        raise ValueError(
+            f"There is {member.shape[model_axis]} model in {name}: a comparison needs at least two."
+        )
+    finite = np.isfinite(numbers)
+    if not finite.all():
+        first = tuple(int(i) for i in np.argwhere(~finite)[0])
+        raise ValueError(
+            f"{name} at {first} is {numbers[first]} ({np.count_nonzero(~finite)} such entries): all must be finite."
+        )
+    return numbers, member
+
+
+def group_moments(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation of each sample's scores over a group of models.
+
+    Args:
+        scores: float64 [S, N].
+        member: bool [S, N], the group; where it is empty the mean counts as 0 and the sd as 0.1, as published.
+
+    Returns:
+        (mean [N], sd [N]); the sd is exactly 0 where all scores of the group are equal.
+    """
+    count = member.sum(axis=0)
+    # Shifted by a member of the group: no cancellation, and equal scores give an sd of exactly 0.
+    origin = scores[member.argmax(axis=0), np.arange(scores.shape[1])]
+    shifted = np.where(member, scores - origin, 0.0)
+    offset = shifted.sum(axis=0) / np.maximum(count, 1)
+    deviation = np.where(member, shifted - offset, 0.0)
+    sd = np.sqrt(np.einsum("sn,sn->n", deviation, deviation) / np.maximum(count, 1))
+    return np.where(count > 0, origin + offset, _NO_SHADOW_MEAN), np.where(count > 0, sd, _NO_SHADOW_SD)
+
+
+def log_ratio(
+    scores: np.ndarray, inside: tuple[np.ndarray, np.ndarray], outside: tuple[np.ndarray, np.ndarray]
+) -> np.ndarray:
+    """Log-ratio of two normal densities: log N(score; in) - log N(score; out).
+
+    Args:
+        scores: any shape.
+        inside: (mean, sd) of the in models, broadcast against the scores.
+        outside: (mean, sd) of the out models.
+
+    Returns:
+        Log-ratio in nats; nan where an sd is 0 or nan (no density).
+    """
+    return _log_density(scores, *inside) - _log_density(scores, *outside)
+
+
+def _log_density(scores: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """Log of the normal density but for its constant, which a ratio does not need."""
+    spread = np.where(sd > 0, sd, np.nan)
+    return -np.log(spread) - 0.5 * ((scores - mean) / spread) ** 2
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Count, mean and sum of squared deviations of a set of scores."""
+
+    count: np.ndarray
+    mean: np.ndarray
+    squares: np.ndarray
+
+    def merge(self, other: _Moments) -> _Moments:
+        """Moments of the union (Chan, Golub, LeVeque 1979)."""
+        count = self.count + other.count
+        share = other.count / np.maximum(count, 1)
+        apart = other.mean - self.mean
+        return _Moments(
+            count, self.mean + apart * share, self.squares + other.squares + apart**2 * (self.count * share)
+        )
+
+    def sd(self) -> np.ndarray:
+        """Unbiased standard deviation, nan below two scores."""
+        return np.sqrt(self.squares / np.where(self.count > 1, self.count - 1, np.nan))
+
+
+def _leave_one_out(moments: list[_Moments]) -> list[_Moments]:
+    """Merge, for each model, the moments of all others: those before it with those after it."""
+    nothing = np.zeros_like(moments[0].mean)
+    running = _Moments(nothing, nothing, nothing)
+    before = []
+    for of_model in moments:
+        before.append(running)
+        running = running.merge(of_model)
+    after, others = _Moments(nothing, nothing, nothing), []
+    for of_model, earlier in zip(reversed(moments), reversed(before), strict=True):
+        others.append(earlier.merge(after))
+        after = of_model.merge(after)
+    return others[::-1]
+
+
+def _others_moments(
+    scores: np.ndarray, member: np.ndarray, fixed_sd: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and sd of each sample's scores [S, N] over the members but the model itself, [S, N] each."""
+    zero = np.zeros(scores.shape[1])
+    moments = [_Moments(inside.astype(float), s, zero) for s, inside in zip(scores, member, strict=True)]
+    others = _leave_one_out(moments)
+    mean = np.stack([np.where(o.count > 0, o.mean, np.nan) for o in others])
+    return mean, np.stack([o.sd() for o in others]) if fixed_sd is None else fixed_sd
+
+
+def _pooled_sd(by_query: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """For each model, the sd of all member scores [A, S, N] of the other models, as [S]."""
+    moments = []
+    for model, inside in enumerate(member):
+        scores = by_query[:, model, inside]
+        mean = scores.mean() if scores.size else 0.0
+        moments.append(
+            _Moments(np.array(float(scores.size)), np.array(mean), np.array(((scores - mean) ** 2).sum()))
+        )
+    return np.array([others.sd() for others in _leave_one_out(moments)])

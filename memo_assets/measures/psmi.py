@@ -1,0 +1,180 @@
+"""Pointwise sliced mutual information (PSMI): how well a sample's hidden state speaks for the label it was given.
+
+Here belong the score and what lets it run in flat memory; directions and checks are in `directions.py`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from memo_assets.measures.directions import LOW, class_index, direction_tensor, hidden_tensor
+
+if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+_SPREAD_FLOOR = 1e-6  # least sd of a class on a direction, as a share of the sd of all samples there
+_ROUNDING = 1e-12  # and as a share of the length of the hidden states: float64 projections are no finer
+_PMI_CELLS = 2**22  # samples x directions held at once: 32 MB per array of float64
+_DENSITY_CELLS_CPU = 2**17  # classes x samples x directions held at once: what a cache holds
+_DENSITY_CELLS_GPU = 2**23  # enough to make the launch of a kernel cheap
+
+
+@dataclass(frozen=True)
+class Psmi:
+    """PSMI of every sample in nats: statistics over directions of the pointwise mutual information.
+
+    Attributes:
+        mean: float64 [N], the score itself; low (below 0) means at risk of being memorized.
+        low: float64 [N], 1 % quantile.
+        high: float64 [N], 99 % quantile.
+        sd: float64 [N], population standard deviation.
+    """
+
+    mean: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    sd: np.ndarray
+
+
+def psmi(
+    hidden: ArrayLike | torch.Tensor,
+    labels: ArrayLike | torch.Tensor,
+    *,
+    directions: ArrayLike | torch.Tensor | None = None,
+    n_directions: int = 2000,
+    seed: int = 0,
+    classes: Sequence | np.ndarray | None = None,
+) -> Psmi:
+    """Pointwise sliced mutual information between hidden states and labels.
+
+    On each direction the projections of a class are modelled by a Gaussian (mean and unbiased standard deviation).
+    The pointwise mutual information of a sample is log p(x|y) - log sum_c p(c) p(x|c), with the class frequencies as
+    p(c). Densities stay in log space, so a sample far from every class has a finite score. All is computed in float64
+    (no setting that speeds up float32 products changes a score), on the device of `hidden`, in blocks of directions.
+
+    A class whose samples nearly coincide on a direction is given a standard deviation of 1e-6 times that of all
+    samples there, and at least 1e-12 of the length of the hidden states (rounding error). Where all samples coincide
+    the direction tells nothing and its pointwise mutual information is 0 up to that rounding.
+
+    Args:
+        hidden: [N, d], array or tensor: the hidden states of one layer at the position that predicts the answer.
+        labels: [N], the label *given* to each sample (an answer token, label noise included).
+        directions: [K, d] to project on; drawn by `unit_directions` if None.
+        n_directions: K, where they are drawn.
+        seed: of that draw.
+        classes: the classes to model, by default the sorted distinct labels; a label outside of them is an error.
+
+    Returns:
+        Psmi, four arrays [N]; no value exceeds -log p(y).
+
+    Raises:
+        ValueError: on shapes that disagree, hidden states that are not finite, fewer than two classes, a class with
+            fewer than two samples, labels outside `classes`, no direction, or directions of another width.
+
+    Source: Wongso, Ghosh and Motani, "Pointwise Sliced Mutual Information for Neural Network Explainability",
+    ISIT 2023, algorithm 1; as a predictor of memorization, Dentan et al., ECAI 2025, arXiv 2409.18858.
+    """
+    import torch
+
+    states = hidden_tensor(hidden)
+    index, counts = class_index(labels, len(states), classes)
+    thetas = direction_tensor(directions, states, n_directions, seed=seed)
+    class_of = torch.from_numpy(index).to(states.device)
+    n_per_class = torch.from_numpy(counts).to(states.device)
+
+    length = torch.linalg.vector_norm(states, dtype=torch.float64) / math.sqrt(len(states))
+
+    # Exact quantiles need only the values beyond them: these are carried from block to block.
+    position = LOW * (len(thetas) - 1)
+    n_tail = min(int(position) + 2, len(thetas))
+    mean, squares = torch.zeros(2, len(states), dtype=torch.float64, device=states.device)
+    lowest = highest = torch.empty(len(states), 0, dtype=torch.float64, device=states.device)
+    seen = 0
+    for block in thetas.split(max(1, _PMI_CELLS // len(states))):
+        rounding = _ROUNDING * length * torch.linalg.vector_norm(block, dim=1)
+        pmi = _pointwise(_projections(states, block), class_of, n_per_class, least_sd=rounding)
+        lowest = _outermost(lowest, pmi, n_tail, largest=False)
+        highest = _outermost(highest, pmi, n_tail, largest=True)
+        # Mean and squared deviations of two groups together (Chan, Golub and LeVeque 1983).
+        new = len(block)
+        block_mean = pmi.mean(dim=1)
+        step = block_mean - mean
+        squares += pmi.sub_(block_mean[:, None]).square_().sum(dim=1)
+        squares += step.square() * (seen * new / (seen + new))
+        mean += step * (new / (seen + new))
+        seen += new
+    low, high = (_interpolate(tail, position) for tail in (lowest, highest))
+    sd = (squares / seen).sqrt_()
+    return Psmi(*(values.cpu().numpy() for values in (mean, low, high, sd)))
+
+
+def _projections(states: torch.Tensor, thetas: torch.Tensor) -> torch.Tensor:
+    """Projections float64 [N, K], without a float64 copy of all hidden states."""
+    import torch
+
+    out = torch.empty(len(states), len(thetas), dtype=torch.float64, device=states.device)
+    n_rows = max(1, _PMI_CELLS // states.shape[1])
+    for rows, projected in zip(states.split(n_rows), out.split(n_rows), strict=True):
+        torch.mm(rows.double(), thetas.T, out=projected)
+    return out
+
+
+def _pointwise(
+    x: torch.Tensor, class_of: torch.Tensor, n_per_class: torch.Tensor, *, least_sd: torch.Tensor
+) -> torch.Tensor:
+    """Pointwise mutual information float64 [N, K], written over the projections `x` [N, K].
+
+    `class_of` int64 [N] and `n_per_class` int64 [C] are the classes; `least_sd` [K] is the least standard deviation.
+    Fresh memory costs as much as the arithmetic: hence all that happens in place.
+    """
+    import torch
+
+    x -= x.mean(dim=0)  # moments and densities are those of numbers near 0: nothing cancels
+    members = torch.nn.functional.one_hot(class_of, len(n_per_class)).T.double()
+    n_c = n_per_class.double()[:, None]
+    prior = n_c / len(x)
+    mean = members @ x / n_c
+    cells = _DENSITY_CELLS_CPU if x.device.type == "cpu" else _DENSITY_CELLS_GPU
+    n_rows = max(1, cells // mean.numel())
+    chunks = list(zip(x.split(n_rows), class_of.split(n_rows), strict=True))
+    squares = torch.zeros_like(mean)
+    for (rows, own), member in zip(chunks, members.split(n_rows, dim=1), strict=True):
+        squares.addmm_(member, mean[own].sub_(rows).square_())
+    total_sd = (squares.sum(dim=0) / len(x) + (prior * mean.square()).sum(dim=0)).sqrt_()
+    floor = torch.maximum(_SPREAD_FLOOR * total_sd, least_sd)
+    sd = torch.maximum((squares / (n_c - 1)).sqrt_(), torch.where(floor > 0, floor, 1.0))
+
+    # log p(c) p(x|c) = constant - (x * scale + offset)^2, but for the log of sqrt(2 pi), which cancels in the end.
+    scale = math.sqrt(0.5) / sd
+    offset = -mean * scale
+    log_prior = prior.log()
+    constant = log_prior - sd.log()
+    for rows, own in chunks:
+        joint = torch.addcmul(offset[:, None], rows, scale[:, None])
+        torch.addcmul(constant[:, None], joint, joint, value=-1, out=joint)
+        likelihood = joint[own, torch.arange(len(rows), device=x.device)] - log_prior[own]
+        # log sum exp in place, with torch.logsumexp's guard against infinite densities left out: there are none.
+        top = joint.amax(dim=0)
+        torch.sub(likelihood - top, joint.sub_(top).exp_().sum(dim=0).log_(), out=rows)
+    return x
+
+
+def _outermost(tail: torch.Tensor, values: torch.Tensor, n: int, *, largest: bool) -> torch.Tensor:
+    """The `n` smallest or largest of each row of both (all, where there are fewer), from the outermost inwards."""
+    import torch
+
+    new = values.topk(min(n, values.shape[1]), dim=1, largest=largest, sorted=False).values
+    return torch.cat((tail, new), dim=1).sort(dim=1, descending=largest).values[:, :n]
+
+
+def _interpolate(tail: torch.Tensor, position: float) -> torch.Tensor:
+    """Value at a fractional rank of each row, as in numpy's linear quantile."""
+    rank = int(position)
+    inner = min(rank + 1, tail.shape[1] - 1)
+    return tail[:, rank].lerp(tail[:, inner], position - rank)
