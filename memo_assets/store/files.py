@@ -1,0 +1,98 @@
+"""Writing files so that a crash leaves the old one or the new one, never half of either.
+
+What belongs here: temporary name + rename for single files and folders, and content hashes.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder; on success it takes the place of `path`, on error it is removed.
+
+    Args:
+        path: final name of the file; its folder is made if it is missing.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in UTF-8 atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON atomically; nan and infinity are refused."""
+    write_text(path, json.dumps(content, indent=1, sort_keys=True, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        ValueError: the file is not JSON; the message names it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is not valid JSON ({error}); remove it and materialize its asset again"
+        ) from error
+
+
+def write_parquet(path: Path, table: pa.Table) -> None:
+    """Write a table atomically; the same table always gives the same bytes."""
+    with atomic_path(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
+
+
+def replace_folder(new: Path, final: Path) -> None:
+    """Put a finished folder in the place of an older one; the older one is removed last."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    trash = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.old"
+    if final.exists():
+        final.rename(trash)
+    new.rename(final)
+    shutil.rmtree(trash, ignore_errors=True)
+
+
+def content_hash(*paths: Path) -> str:
+    """Hash of the names and bytes of files, or of all files below folders; 32 hexadecimal digits.
+
+    Args:
+        paths: files and folders. Names count relative to each given folder.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
+        for file in files:
+            digest.update(str(file.relative_to(path) if path.is_dir() else file.name).encode())
+            with file.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()[:32]

@@ -1,0 +1,163 @@
+"""Where files lie below the warehouse directory. Paths only: nothing is read or written here."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+WAREHOUSE_VARIABLE = "MEMO_WAREHOUSE"
+DATABASE_NAME = "memo.duckdb"
+
+
+def warehouse_dir() -> Path:
+    """The warehouse directory: MEMO_WAREHOUSE, else `warehouse/` beside the project's workspace.yaml or here.
+
+    Raises:
+        NotADirectoryError: MEMO_WAREHOUSE names a file.
+    """
+    given = os.environ.get(WAREHOUSE_VARIABLE)
+    if given:
+        path = Path(given).expanduser().resolve()
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(
+                f"{WAREHOUSE_VARIABLE}={given} is a file; name the directory that holds it"
+            )
+        return path
+    project = Path(__file__).resolve().parents[2]
+    root = project if (project / "workspace.yaml").is_file() else Path.cwd()
+    return root / "warehouse"
+
+
+def dagster_home() -> Path:
+    """Dagster's own storage: DAGSTER_HOME, else a folder of the warehouse."""
+    given = os.environ.get("DAGSTER_HOME")
+    return Path(given).expanduser().resolve() if given else warehouse_dir() / "dagster_home"
+
+
+def database_path() -> Path:
+    """The published DuckDB file."""
+    return warehouse_dir() / DATABASE_NAME
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one study's artifacts.
+
+    Attributes:
+        warehouse: the warehouse directory.
+        study: name of the study.
+    """
+
+    warehouse: Path
+    study: str
+
+    @classmethod
+    def of(cls, study: str) -> "Layout":
+        """Layout of a study in the current warehouse directory."""
+        return cls(warehouse_dir(), study)
+
+    @property
+    def root(self) -> Path:
+        """Folder of all artifacts of the study."""
+        return self.warehouse / "artifacts" / self.study
+
+    @property
+    def items(self) -> Path:
+        """The labelled items as they came from the source."""
+        return self.root / "raw_dataset" / "items.parquet"
+
+    @property
+    def background(self) -> Path:
+        """Labelled texts that are in neither pool nor test, for pretraining a base model."""
+        return self.root / "raw_dataset" / "background.parquet"
+
+    @property
+    def samples(self) -> Path:
+        """One row per sample: prompt, options, labels, part."""
+        return self.root / "samples.parquet"
+
+    @property
+    def base_model(self) -> Path:
+        """Small JSON file that says which directory or hub revision the base model is."""
+        return self.root / "base_model.json"
+
+    @property
+    def base_models(self) -> Path:
+        """Cache of pretrained base models, one folder per hash of configuration, data and tokenizer."""
+        return self.root / "base_models"
+
+    def split_mask(self, seed: int) -> Path:
+        """Sample ids of one model's training set, in the order of the draw."""
+        return self.root / "split_masks" / f"seed={seed}.parquet"
+
+    def adapters(self, seed: int) -> Path:
+        """Folder of one model's checkpoints, with `training.json` beside them."""
+        return self.root / "adapters" / f"seed={seed}"
+
+    def adapter(self, seed: int, epoch: float) -> Path:
+        """One model at one checkpoint."""
+        return self.adapters(seed) / epoch_folder(epoch)
+
+    def training_log(self, seed: int) -> Path:
+        """Facts of one training run, one entry per checkpoint."""
+        return self.adapters(seed) / "training.json"
+
+    def logits(self, seed: int) -> Path:
+        """Per-epoch, per-sample logits of one model."""
+        return self.root / "logits" / f"seed={seed}.parquet"
+
+    def layer_scores(self, seed: int) -> Path:
+        """Per-epoch, per-layer, per-sample scores of one audited model."""
+        return self.root / "layer_scores" / f"seed={seed}.parquet"
+
+    def layer_summary(self, seed: int) -> Path:
+        """Per-epoch, per-layer figures of the whole data set: sliced mutual information."""
+        return self.root / "layer_scores" / f"seed={seed}.summary.parquet"
+
+    def table(self, name: str) -> Path:
+        """The study's rows of a warehouse table that an asset computes."""
+        return self.root / "tables" / f"{name}.parquet"
+
+    def figure(self, name: str, suffix: str) -> Path:
+        """One figure; suffix is html, png or json."""
+        return self.root / "figures" / f"{name}.{suffix}"
+
+    @property
+    def report(self) -> Path:
+        """The study's report, one self-contained page."""
+        return self.root / "report.html"
+
+    @property
+    def work(self) -> Path:
+        """Work items, their logs, results and unfinished training states."""
+        return self.root / "work"
+
+    def output(self, step: str, seed: int | None = None) -> Path:
+        """The file whose absence means that a step's result is gone.
+
+        Args:
+            step: name of the asset.
+            seed: split seed, for assets partitioned by seed.
+        """
+        by_seed = {
+            "split_masks": self.split_mask,
+            "adapters": self.training_log,
+            "logits": self.logits,
+            "layer_scores": self.layer_scores,
+        }
+        if step in by_seed:
+            assert seed is not None
+            return by_seed[step](seed)
+        if step.startswith("figure_"):
+            return self.figure(step, "html")
+        fixed = {
+            "raw_dataset": self.items,
+            "samples": self.samples,
+            "base_model": self.base_model,
+            "report": self.report,
+        }
+        return fixed.get(step, self.warehouse / DATABASE_NAME)
+
+
+def epoch_folder(epoch: float) -> str:
+    """Folder name of a checkpoint: `epoch=0.2`, `epoch=3`."""
+    return f"epoch={epoch:g}"

@@ -1,0 +1,107 @@
+"""Loading files into the warehouse: each call replaces one slice of one or several tables.
+
+All functions take a connection of `tables.publish`, so that what they change is published at once or not at all.
+"""
+
+from pathlib import Path
+
+import duckdb
+
+from memo_assets.store.files import read_json
+from memo_assets.store.layout import Layout
+from memo_assets.store.schema import TABLES
+from memo_assets.store.tables import WarehouseError, replace_rows
+
+
+def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
+    """Load the table `samples` of a study from its Parquet file; images stay in the file.
+
+    Returns:
+        Number of rows.
+    """
+    there = {
+        row[0]
+        for row in connection.execute(
+            "DESCRIBE SELECT * FROM read_parquet(?)", [str(layout.samples)]
+        ).fetchall()
+    }
+    columns = ", ".join(
+        column.name if column.name in there else f"NULL AS {column.name}"
+        for column in TABLES["samples"].columns
+        if column.name != "study"
+    )
+    query = f"SELECT ? AS study, {columns} FROM read_parquet(?) ORDER BY sample_id"
+    where = {"study": layout.study}
+    return replace_rows(connection, "samples", query, [layout.study, str(layout.samples)], where=where)
+
+
+def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: list[int]) -> dict[str, int]:
+    """Load logits, split masks and checkpoint facts of a block of split seeds.
+
+    Returns:
+        Rows by table.
+
+    Raises:
+        WarehouseError: a file of the block is missing.
+    """
+    where = {"study": layout.study, "split_seed": seeds}
+    logits = _existing([layout.logits(seed) for seed in seeds])
+    masks = _existing([layout.split_mask(seed) for seed in seeds])
+    columns = "epoch, sample_id, loss, logit_gap, option_logits"
+    rows = {
+        "logits": replace_rows(
+            connection,
+            "logits",
+            f"SELECT ? AS study, split_seed, {columns} FROM read_parquet(?)",
+            [layout.study, logits],
+            where=where,
+        ),
+        "split_masks": replace_rows(
+            connection,
+            "split_masks",
+            "SELECT ? AS study, regexp_extract(filename, 'seed=(\\d+)\\.parquet$', 1)::INTEGER AS split_seed, "
+            "sample_id, file_row_number AS position "
+            "FROM read_parquet(?, filename = true, file_row_number = true)",
+            [layout.study, masks],
+            where=where,
+        ),
+    }
+    entries = [
+        {"split_seed": seed, **entry}
+        for seed in seeds
+        for entry in read_json(_existing_path(layout.training_log(seed)))["checkpoints"]
+    ]
+    names = ["split_seed", *(key for key in entries[0] if key != "split_seed")]
+    query = "SELECT ? AS study, " + ", ".join(f"unnest(?) AS {name}" for name in names)
+    values = [[entry[name] for entry in entries] for name in names]
+    rows["checkpoints"] = replace_rows(connection, "checkpoints", query, [layout.study, *values], where=where)
+    return rows
+
+
+def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, *, where: dict) -> int:
+    """Load a Parquet file that has a table's columns but for those fixed by `where`.
+
+    Args:
+        connection: a connection of `publish`.
+        table: name of the table.
+        path: the file.
+        where: column -> value: the slice that the file holds.
+
+    Returns:
+        Number of rows.
+    """
+    fixed = "".join(f"? AS {column}, " for column in where)
+    query = f"SELECT {fixed}* FROM read_parquet(?)"
+    return replace_rows(connection, table, query, [*where.values(), str(path)], where=where)
+
+
+def _existing(paths: list[Path]) -> list[str]:
+    return [str(_existing_path(path)) for path in paths]
+
+
+def _existing_path(path: Path) -> Path:
+    if not path.is_file():
+        raise WarehouseError(
+            f"{path} is missing: materialize the asset that writes it, {path.parent.name}, first"
+        )
+    return path

@@ -1,0 +1,134 @@
+"""Warehouse rows as matrices: models x samples, in the order of split seed and sample_id.
+
+What belongs here: reading slices of `logits` and `split_masks` into numpy arrays, and refusing incomplete ones.
+"""
+
+from dataclasses import dataclass
+
+import duckdb
+import numpy as np
+
+from memo_assets.store.tables import WarehouseError
+
+
+@dataclass(frozen=True)
+class Shadows:
+    """Outputs of all models on all pool samples at one checkpoint.
+
+    Attributes:
+        gaps: float64 [S, N], logit gaps.
+        losses: float64 [S, N], nats.
+    """
+
+    gaps: np.ndarray
+    losses: np.ndarray
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """One model's outputs on its training samples at all checkpoints.
+
+    Attributes:
+        epochs: float64 [E], rising.
+        sample_ids: int64 [N], rising.
+        losses: float64 [E, N], nats.
+        gaps: float64 [E, N].
+        option_logits: float64 [E, N, C], -inf beyond a sample's options.
+        given_index: int64 [N].
+    """
+
+    epochs: np.ndarray
+    sample_ids: np.ndarray
+    losses: np.ndarray
+    gaps: np.ndarray
+    option_logits: np.ndarray
+    given_index: np.ndarray
+
+
+def pool_ids(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
+    """int64 [N], ids of the pool's samples, rising."""
+    query = "SELECT sample_id FROM samples WHERE study = ? AND part = 'pool' ORDER BY sample_id"
+    return np.asarray(connection.execute(query, [study]).fetchnumpy()["sample_id"])
+
+
+def epochs_of(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
+    """float64 [E], checkpoints in the warehouse, rising."""
+    query = "SELECT DISTINCT epoch FROM logits WHERE study = ? ORDER BY epoch"
+    return np.asarray(connection.execute(query, [study]).fetchnumpy()["epoch"])
+
+
+def membership(connection: duckdb.DuckDBPyConnection, study: str, n_models: int) -> np.ndarray:
+    """Bool [S, N], whether each model was trained on each pool sample.
+
+    Raises:
+        WarehouseError: a model has no training samples in the warehouse.
+    """
+    ids = pool_ids(connection, study)
+    query = "SELECT split_seed, sample_id FROM split_masks WHERE study = ? AND split_seed < ?"
+    rows = connection.execute(query, [study, n_models]).fetchnumpy()
+    inside = np.zeros((n_models, len(ids)), dtype=bool)
+    inside[rows["split_seed"], np.searchsorted(ids, rows["sample_id"])] = True
+    empty = np.flatnonzero(~inside.any(axis=1))
+    if len(empty):
+        raise WarehouseError(
+            f"study {study}: no split mask of seeds {empty.tolist()}; materialize shadow_logits"
+        )
+    return inside
+
+
+def shadows_at(connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int) -> Shadows:
+    """Logit gaps and losses of all models at one checkpoint.
+
+    Raises:
+        WarehouseError: rows of a model are missing.
+    """
+    n = len(pool_ids(connection, study))
+    query = """
+        SELECT split_seed, logit_gap::DOUBLE AS gap, loss::DOUBLE AS loss
+        FROM logits JOIN samples USING (study, sample_id)
+        WHERE study = ? AND epoch = ? AND split_seed < ? AND part = 'pool'
+        ORDER BY split_seed, sample_id
+    """
+    rows = connection.execute(query, [study, epoch, n_models]).fetchnumpy()
+    counts = np.bincount(rows["split_seed"], minlength=n_models)
+    if (counts != n).any():
+        wrong = np.flatnonzero(counts != n)
+        raise WarehouseError(
+            f"study {study}, epoch {epoch:g}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not just one row "
+            f"per pool sample ({n}); materialize logits and shadow_logits of these seeds"
+        )
+    return Shadows(*(np.asarray(rows[name]).reshape(n_models, n) for name in ("gap", "loss")))
+
+
+def trajectory(connection: duckdb.DuckDBPyConnection, study: str, split_seed: int) -> Trajectory:
+    """All checkpoints of one model on its own training samples.
+
+    Raises:
+        WarehouseError: the model is not in the warehouse or rows are missing.
+    """
+    query = """
+        SELECT l.epoch, l.sample_id, l.loss::DOUBLE AS loss, l.logit_gap::DOUBLE AS gap, s.given_index,
+               list_resize(l.option_logits, max(len(s.options)) OVER (), '-inf'::FLOAT) AS option_logits
+        FROM logits l
+        JOIN split_masks m USING (study, split_seed, sample_id)
+        JOIN samples s ON s.study = l.study AND s.sample_id = l.sample_id
+        WHERE l.study = ? AND l.split_seed = ?
+        ORDER BY l.epoch, l.sample_id
+    """
+    table = connection.sql(query, params=[study, split_seed]).to_arrow_table()
+    epochs, counts = np.unique(table.column("epoch").to_numpy(), return_counts=True)
+    if not len(epochs) or len(set(counts.tolist())) != 1:
+        raise WarehouseError(
+            f"study {study}: the rows of split seed {split_seed} are missing or incomplete; materialize its "
+            "logits and its block of shadow_logits"
+        )
+    shape = (len(epochs), int(counts[0]))
+    options = table.column("option_logits").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return Trajectory(
+        epochs=epochs,
+        sample_ids=table.column("sample_id").to_numpy().reshape(shape)[0],
+        losses=table.column("loss").to_numpy().reshape(shape),
+        gaps=table.column("gap").to_numpy().reshape(shape),
+        option_logits=options.astype(np.float64).reshape(*shape, -1),
+        given_index=table.column("given_index").to_numpy().reshape(shape)[0].astype(np.int64),
+    )

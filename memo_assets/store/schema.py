@@ -1,0 +1,284 @@
+"""The warehouse's tables: names, columns, types, keys and a sentence on each.
+
+What belongs here: the one description of every table, from which the DDL, the comments in the database, the
+column schema shown in the web UI and the documentation are made. What does not: queries.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a table."""
+
+    name: str
+    type: str
+    comment: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table. `key` is unique; it is a PRIMARY KEY in the database unless `bulk`.
+
+    Bulk tables hold a row per model, epoch and sample. An index on them would cost more than the load, so
+    their key is checked while loading (`store.load`).
+    """
+
+    name: str
+    comment: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+    bulk: bool = False
+
+
+_STUDY = Column("study", "VARCHAR", "Name of the study.")
+_SEED = Column("split_seed", "INTEGER", "Split seed: number of the model within the study.")
+_TARGET = Column("target_seed", "INTEGER", "Split seed of the audited (target) model.")
+_EPOCH = Column("epoch", "DOUBLE", "Checkpoint, in passes over the model's training samples; 0 = untrained.")
+_SAMPLE = Column("sample_id", "BIGINT", "Position of the sample in the raw data set; stable.")
+_PREDICTOR = Column("predictor", "VARCHAR", "Name of the predictor, see the README.")
+_LAYER = Column("layer", "SMALLINT", "Layer 1..L of a per-layer predictor; 0 for predictors without a layer.")
+
+TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        Table(
+            "samples",
+            "One row per sample of a study.",
+            ("study", "sample_id"),
+            (
+                _STUDY,
+                _SAMPLE,
+                Column("item_id", "VARCHAR", "The sample's id in its source."),
+                Column(
+                    "part",
+                    "VARCHAR",
+                    "pool (models train on random shares of it) or test (never trained on).",
+                ),
+                Column("label_status", "VARCHAR", "true, or random if label noise redrew the label."),
+                Column("text", "VARCHAR", "The text to classify; null for images."),
+                Column("prompt", "VARCHAR", "What the model reads before the answer; null for images."),
+                Column("options", "VARCHAR[]", "All answers of the sample, in order."),
+                Column("true_label", "VARCHAR", "Label in the source."),
+                Column("given_label", "VARCHAR", "Label the models are trained on."),
+                Column("true_index", "SMALLINT", "Position of true_label in options, from 0."),
+                Column("given_index", "SMALLINT", "Position of given_label in options, from 0."),
+                Column("content_hash", "VARCHAR", "SHA-256 of what the model sees and of the given label."),
+            ),
+        ),
+        Table(
+            "split_masks",
+            "Which samples each model was trained on; a sample of the pool without a row was held out.",
+            ("study", "split_seed", "sample_id"),
+            (
+                _STUDY,
+                _SEED,
+                _SAMPLE,
+                Column("position", "INTEGER", "Position in the order of the draw, from 0."),
+            ),
+            bulk=True,
+        ),
+        Table(
+            "checkpoints",
+            "One row per model and checkpoint: facts of the training run.",
+            ("study", "split_seed", "epoch"),
+            (
+                _STUDY,
+                _SEED,
+                _EPOCH,
+                Column("step", "INTEGER", "Optimizer steps done."),
+                Column(
+                    "train_loss_mean", "DOUBLE", "Mean loss of batches since the last checkpoint; null at 0."
+                ),
+                Column(
+                    "train_loss_median",
+                    "DOUBLE",
+                    "Median loss of samples since the last checkpoint; null at 0.",
+                ),
+                Column("learning_rate", "DOUBLE", "Learning rate of the last step."),
+            ),
+        ),
+        Table(
+            "logits",
+            "One row per model, checkpoint and sample: the forward pass.",
+            ("study", "split_seed", "epoch", "sample_id"),
+            (
+                _STUDY,
+                _SEED,
+                _EPOCH,
+                _SAMPLE,
+                Column(
+                    "loss", "FLOAT", "Cross-entropy of the given label over the full vocabulary, in nats."
+                ),
+                Column(
+                    "logit_gap", "FLOAT", "Logit of the given label minus the largest logit of the others."
+                ),
+                Column("option_logits", "FLOAT[]", "Logits of the sample's options, in their order."),
+            ),
+            bulk=True,
+        ),
+        Table(
+            "memorization",
+            "Ground truth: log-LiRA of every training sample of a target model, at every checkpoint.",
+            ("study", "target_seed", "epoch", "sample_id"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                _SAMPLE,
+                Column("log_lira", "DOUBLE", "Log-likelihood ratio in nats; large = memorized."),
+                Column("log_lira_clipped", "DOUBLE", "The same, clipped to [-100, 100]."),
+                Column(
+                    "percentile", "DOUBLE", "Share of the target's training samples with a smaller log_lira."
+                ),
+                Column("memorized", "BOOLEAN", "Whether log_lira is at or above the study's quantile."),
+                Column("n_in", "INTEGER", "Shadow models trained with the sample."),
+                Column("n_out", "INTEGER", "Shadow models trained without the sample."),
+            ),
+        ),
+        Table(
+            "population_memorization",
+            "Average vulnerability of a sample over all models of a study, at every checkpoint.",
+            ("study", "epoch", "sample_id"),
+            (
+                _STUDY,
+                _EPOCH,
+                _SAMPLE,
+                Column("counterfactual", "DOUBLE", "Mean logit gap trained with it minus mean without it."),
+                Column("simplicity", "DOUBLE", "Sum of the two means; large = easy."),
+                Column(
+                    "attack_success_rate", "DOUBLE", "Share of models whose membership LiRA guesses right."
+                ),
+                Column("mean_gap", "DOUBLE", "Mean logit gap over all models."),
+                Column("sd_gap", "DOUBLE", "Standard deviation of the logit gap over all models."),
+                Column("mean_loss", "DOUBLE", "Mean loss over all models, in nats."),
+            ),
+        ),
+        Table(
+            "predictor_scores",
+            "Early scores of every training sample of a target model.",
+            ("study", "target_seed", "epoch", "predictor", "layer", "sample_id"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                _PREDICTOR,
+                _LAYER,
+                _SAMPLE,
+                Column(
+                    "score", "DOUBLE", "The score; predictors.higher_is_riskier says which end is at risk."
+                ),
+            ),
+            bulk=True,
+        ),
+        Table(
+            "layer_summary",
+            "Figures of a whole layer of a target model: sliced mutual information.",
+            ("study", "target_seed", "epoch", "layer", "measure"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                _LAYER,
+                Column("measure", "VARCHAR", "smi (mean over directions), smi_low, smi_high (1 % and 99 %)."),
+                Column("value", "DOUBLE", "Mutual information with the given label, in nats."),
+            ),
+        ),
+        Table(
+            "predictor_evaluation",
+            "Each predictor at each checkpoint, judged by the memorization labels of the last checkpoint.",
+            ("study", "target_seed", "epoch", "predictor", "layer"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                _PREDICTOR,
+                _LAYER,
+                Column("auc", "DOUBLE", "Area under the ROC curve; .5 = chance."),
+                Column("fpr_at_tpr", "DOUBLE", "False positive rate at the first point with TPR > .75."),
+                Column("threshold_at_tpr", "DOUBLE", "The score at that point."),
+                Column("tpr_at_fpr_001", "DOUBLE", "True positive rate at a false positive rate of .001."),
+                Column("tpr_at_fpr_01", "DOUBLE", "True positive rate at a false positive rate of .01."),
+                Column("precision_at_k", "DOUBLE", "Share memorized among the n_memorized riskiest samples."),
+                Column(
+                    "rule_fpr",
+                    "DOUBLE",
+                    "False positive rate of the rule PSMI < 0; null for other predictors.",
+                ),
+                Column(
+                    "rule_tpr",
+                    "DOUBLE",
+                    "True positive rate of the rule PSMI < 0; null for other predictors.",
+                ),
+                Column("n", "INTEGER", "Training samples of the target."),
+                Column("n_memorized", "INTEGER", "Memorized ones among them."),
+                Column(
+                    "is_prediction_epoch", "BOOLEAN", "Whether the loss has just fallen enough to predict."
+                ),
+                Column("is_last_layer", "BOOLEAN", "Whether this is the last layer; true without layers."),
+            ),
+        ),
+    )
+}
+
+_VIEWS = {
+    "predictions": (
+        """
+        SELECT study, split_seed, epoch, sample_id,
+               list_position(option_logits, list_max(option_logits)) - 1 AS predicted_index,
+               list_position(option_logits, list_max(option_logits)) - 1 = given_index AS fits_given,
+               list_position(option_logits, list_max(option_logits)) - 1 = true_index AS is_correct
+        FROM logits JOIN samples USING (study, sample_id)
+        """,
+        "The answer of every model at every checkpoint, from the option logits.",
+    ),
+    "option_probabilities": (
+        """
+        SELECT study, split_seed, epoch, sample_id, option,
+               exp(logit - list_max(option_logits))
+                 / list_sum([exp(other - list_max(option_logits)) for other in option_logits]) AS probability
+        FROM (SELECT *, unnest(option_logits) AS logit, generate_subscripts(option_logits, 1) - 1 AS option
+              FROM logits)
+        """,
+        "Softmax over the sample's options: one row per option.",
+    ),
+    "training_curves": (
+        """
+        SELECT l.study, l.split_seed, l.epoch,
+               CASE WHEN s.part = 'test' THEN 'test' WHEN m.sample_id IS NULL THEN 'held out' ELSE 'train' END
+                 AS part,
+               median(l.loss) AS median_loss, avg(l.loss) AS mean_loss,
+               avg(CASE WHEN l.logit_gap > 0 THEN 1 ELSE 0 END) AS accuracy, count(*) AS n
+        FROM logits l
+        JOIN samples s USING (study, sample_id)
+        LEFT JOIN split_masks m
+          ON m.study = l.study AND m.split_seed = l.split_seed AND m.sample_id = l.sample_id
+        GROUP BY ALL
+        """,
+        "Loss and accuracy on the given labels by model, checkpoint and part: train, held out, test.",
+    ),
+}
+
+
+def ddl() -> list[str]:
+    """SQL statements that make every table and view that is not there yet, with comments."""
+    statements = []
+    for table in TABLES.values():
+        columns = [f"{column.name} {column.type}" for column in table.columns]
+        if not table.bulk:
+            columns.append(f"PRIMARY KEY ({', '.join(table.key)})")
+        statements.append(f"CREATE TABLE IF NOT EXISTS {table.name} ({', '.join(columns)})")
+        key = f" Key: ({', '.join(table.key)})."
+        statements.append(f"COMMENT ON TABLE {table.name} IS {_quote(table.comment + key)}")
+        statements.extend(
+            f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quote(column.comment)}"
+            for column in table.columns
+        )
+    for name, (query, comment) in _VIEWS.items():
+        statements.append(f"CREATE OR REPLACE VIEW {name} AS {query}")
+        statements.append(f"COMMENT ON VIEW {name} IS {_quote(comment)}")
+    return statements
+
+
+def _quote(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

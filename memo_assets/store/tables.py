@@ -1,0 +1,154 @@
+"""The DuckDB warehouse: reading it, and publishing a changed copy of it by rename.
+
+A reader opens the published file and keeps its snapshot for as long as it likes; a load works on a copy,
+changes it in one transaction, checks it and takes the published file's place. A crash leaves the old file.
+"""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import duckdb
+
+from memo_assets.store.layout import database_path
+from memo_assets.store.schema import TABLES, ddl
+
+
+class WarehouseError(RuntimeError):
+    """The warehouse cannot be opened or a load would break it."""
+
+
+def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
+    """Open the published warehouse.
+
+    Args:
+        read_only: reading needs no lock and sees one snapshot. Writing directly is for maintenance by hand:
+            it blocks readers of other processes; assets use `publish`.
+
+    Raises:
+        WarehouseError: there is no warehouse yet, or it is not a DuckDB file.
+    """
+    path = database_path()
+    if not path.is_file():
+        raise WarehouseError(
+            f"no warehouse at {path}: run `make demo` (or `memo demo`), or set MEMO_WAREHOUSE to its directory"
+        )
+    return _open(path, read_only=read_only)
+
+
+@contextlib.contextmanager
+def reading() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A read-only connection that is closed at the end of the block."""
+    connection = connect()
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def publish() -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection on a private copy of the warehouse; the copy is published if the block succeeds.
+
+    All changes of the block are one transaction. Writers of all processes wait for each other. If the block
+    raises, the published file stays as it was and the copy is removed.
+    """
+    path = database_path()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _write_lock(path):
+        for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
+            leftover.unlink()
+        copy = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+        try:
+            if path.is_file():
+                shutil.copyfile(path, copy)
+            connection = _open(copy, read_only=False)
+            try:
+                for statement in ddl():
+                    connection.execute(statement)
+                connection.execute("BEGIN TRANSACTION")
+                yield connection
+                connection.execute("COMMIT")
+                connection.execute("CHECKPOINT")
+            finally:
+                connection.close()
+            with copy.open("rb") as file:
+                os.fsync(file.fileno())
+            copy.replace(path)
+        finally:
+            for leftover in path.parent.glob(f"{copy.name}*"):
+                leftover.unlink()
+
+
+def replace_rows(
+    connection: duckdb.DuckDBPyConnection, table: str, query: str, parameters: list, *, where: dict
+) -> int:
+    """Delete the rows of a slice of a table and insert the rows of a query in their place.
+
+    Args:
+        connection: a connection of `publish`.
+        table: name of the table.
+        query: SELECT that names the table's columns; rows outside the slice are refused.
+        parameters: values of the query's placeholders.
+        where: column -> value or list of values that define the slice, such as study and split seeds.
+
+    Returns:
+        Number of rows inserted.
+
+    Raises:
+        WarehouseError: the new rows hold a key twice.
+    """
+    conditions, values = _conditions(where)
+    connection.execute(f"DELETE FROM {table} WHERE {conditions}", values)
+    connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters)
+    key = ", ".join(TABLES[table].key)
+    rows, distinct = _row(
+        connection,
+        f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})) "
+        f"FROM {table} WHERE {conditions}",
+        [*values, *values],
+    )
+    if rows != distinct:
+        raise WarehouseError(
+            f"table {table}: {rows - distinct} of {rows} new rows repeat a key ({key}); nothing was changed. "
+            "Materialize the upstream asset again"
+        )
+    return rows
+
+
+def count_rows(connection: duckdb.DuckDBPyConnection, table: str, **where: object) -> int:
+    """Number of rows of a slice of a table."""
+    conditions, values = _conditions(where)
+    return _row(connection, f"SELECT count(*) FROM {table} WHERE {conditions}", values)[0]
+
+
+def _conditions(where: dict) -> tuple[str, list]:
+    parts, values = [], []
+    for column, value in where.items():
+        parts.append(f"{column} IN (SELECT unnest(?))" if isinstance(value, list) else f"{column} = ?")
+        values.append(value)
+    return " AND ".join(parts), values
+
+
+def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list) -> tuple:
+    row = connection.execute(query, parameters).fetchone()
+    assert row is not None
+    return row
+
+
+def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(path, read_only=read_only)
+    except duckdb.IOException as error:
+        raise WarehouseError(f"{path} cannot be opened: {error}") from error
+
+
+@contextlib.contextmanager
+def _write_lock(path: Path) -> Iterator[None]:
+    with path.with_name(f".{path.name}.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
