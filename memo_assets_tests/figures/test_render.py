@@ -1,0 +1,94 @@
+"""HTML and PNG of a figure, with the browser of this machine if there is one."""
+
+import asyncio
+import shutil
+import struct
+
+import plotly.graph_objects as go
+import pytest
+
+from memo_assets.figures import render
+
+SMALL = go.Figure(
+    go.Scatter(x=[1, 2], y=[3, 4]), layout={"title": {"text": "</script><script>alert(1)</script>"}}
+)
+HAS_BROWSER = any(map(shutil.which, render._BROWSERS))
+
+
+def test_html_stands_alone_and_offline():
+    page = render.figure_html(SMALL)
+    assert "<html>" in page[:100]
+    assert "plotly.js v" in page
+    assert '<script src="' not in page
+    assert page == render.figure_html(SMALL)
+
+
+def test_div_brings_no_plotly_and_lets_no_markup_out():
+    fragment = render.figure_div(SMALL)
+    assert len(fragment) < 20_000
+    assert "<script>alert" not in fragment
+    assert "<html" not in fragment
+    assert fragment == render.figure_div(SMALL)
+    assert 'id="mine"' in render.figure_div(SMALL, "mine")
+
+
+def test_nothing_offers_an_upload():
+    assert '"showSendToCloud": false' in render.figure_div(SMALL)
+    assert '"showSendToCloud": false' in render.figure_html(SMALL)
+
+
+def test_png_or_a_clear_error():
+    figures = [SMALL, go.Figure(layout={"height": 720})]
+    if not HAS_BROWSER:
+        with pytest.raises(render.BrowserMissing, match="none of chromium"):
+            render.png_bytes(figures)
+        return
+    images = render.png_bytes(figures)
+    assert [image[:8] for image in images] == [b"\x89PNG\r\n\x1a\n"] * 2
+    assert [struct.unpack(">II", image[16:24]) for image in images] == [(2000, 1200), (2000, 1440)]
+
+
+def test_png_inside_a_running_event_loop(monkeypatch):
+    async def draw(figures, browser):
+        return [browser.encode()] * len(figures)
+
+    async def caller():
+        return render.png_bytes([SMALL])
+
+    monkeypatch.setattr(render, "_draw", draw)
+    monkeypatch.setattr(render, "_browser", lambda: "mine")
+    assert asyncio.run(caller()) == [b"mine"]
+
+
+def test_no_figures_need_no_browser(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert render.png_bytes([]) == []
+
+
+def test_browser_missing(monkeypatch, tmp_path):
+    monkeypatch.delenv("BROWSER_PATH", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(render.BrowserMissing, match=r"none of chromium.* is on PATH. Install Chromium"):
+        render.png_bytes([SMALL])
+
+
+def test_browser_path_that_is_no_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "chrome"))
+    with pytest.raises(render.BrowserMissing, match=r"BROWSER_PATH is .*chrome, which is no file"):
+        render.png_bytes([SMALL])
+
+
+def test_browser_path_comes_before_path(monkeypatch, tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("")
+    monkeypatch.setenv("BROWSER_PATH", str(mine))
+    assert render._browser() == str(mine)
+
+
+def test_browser_that_does_not_start(monkeypatch, tmp_path):
+    broken = tmp_path / "chromium"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("BROWSER_PATH", str(broken))
+    with pytest.raises(render.BrowserMissing, match="does not start or closed at once"):
+        render.png_bytes([SMALL])
