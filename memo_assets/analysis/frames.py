@@ -1,0 +1,270 @@
+"""The data frames that figures draw, by SQL over the warehouse."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import duckdb
+import pandas as pd
+
+from memo_assets.analysis.predictors import target_prediction_epoch
+from memo_assets.config import Study
+
+SHOWN = ["psmi", "loss", "logit_gap", "mahalanobis", "early_log_lira", "random"]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One audited model: what a figure is about.
+
+    Attributes:
+        connection: on the warehouse.
+        study: the study.
+        target: split seed of the audited model.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    study: Study
+    target: int
+
+    def frame(self, query: str, **values: object) -> pd.DataFrame:
+        """Rows of a query with the parameters $study, $target and those given."""
+        used = {"study": self.study.name, "target": self.target, **values}
+        return self.connection.execute(
+            query, {name: v for name, v in used.items() if f"${name}" in query}
+        ).df()
+
+    @property
+    def prediction_epoch(self) -> float | None:
+        """First checkpoint whose median training loss has fallen far enough; None if it never does."""
+        return target_prediction_epoch(self.connection, self.study, self.target)
+
+    @property
+    def judged_epoch(self) -> float:
+        """The prediction epoch, or the last checkpoint if the loss never fell far enough."""
+        epoch = self.prediction_epoch
+        return self.study.training.checkpoints[-1] if epoch is None else epoch
+
+
+def log_lira(subject: Subject) -> pd.DataFrame:
+    """epoch, log_lira (clipped), label_status of every training sample at every checkpoint but the untrained."""
+    return subject.frame(
+        """
+        SELECT epoch, log_lira_clipped AS log_lira, label_status
+        FROM memorization JOIN samples USING (study, sample_id)
+        WHERE study = $study AND target_seed = $target AND epoch > 0 ORDER BY epoch, sample_id
+        """
+    )
+
+
+def training_curves(subject: Subject) -> pd.DataFrame:
+    """epoch, part, median_loss, mean_loss, accuracy of the audited model."""
+    return subject.frame(
+        """
+        SELECT l.epoch, CASE WHEN s.part = 'test' THEN 'test' WHEN s.label_status = 'random'
+                        THEN 'train, noisy labels' ELSE 'train' END AS part,
+               median(l.loss) AS median_loss, avg(l.loss) AS mean_loss,
+               avg((l.logit_gap > 0)::INTEGER) AS accuracy
+        FROM logits l JOIN samples s USING (study, sample_id)
+        LEFT JOIN split_masks m ON m.study = l.study AND m.split_seed = l.split_seed AND m.sample_id = l.sample_id
+        WHERE l.study = $study AND l.split_seed = $target AND (s.part = 'test' OR m.sample_id IS NOT NULL)
+        GROUP BY ALL ORDER BY part, epoch
+        """
+    )
+
+
+def median_train_losses(subject: Subject) -> pd.DataFrame:
+    """epoch, median_train_loss of the audited model."""
+    return subject.frame(
+        """
+        SELECT epoch, median(loss) AS median_train_loss
+        FROM logits JOIN split_masks USING (study, split_seed, sample_id)
+        WHERE study = $study AND split_seed = $target GROUP BY epoch ORDER BY epoch
+        """
+    )
+
+
+def fpr_over_epochs(subject: Subject) -> pd.DataFrame:
+    """predictor, layer, epoch, fpr of the main predictors at every checkpoint; the last layer where there are any."""
+    return subject.frame(
+        """
+        SELECT predictor, nullif(layer, 0) AS layer, epoch, fpr_at_tpr AS fpr FROM predictor_evaluation
+        WHERE study = $study AND target_seed = $target AND is_last_layer AND epoch > 0
+          AND predictor IN (SELECT unnest($shown))
+        ORDER BY list_position($shown, predictor), epoch
+        """,
+        shown=SHOWN,
+    )
+
+
+def fpr_by_layer(subject: Subject) -> tuple[pd.DataFrame, float | None]:
+    """predictor, layer, fpr of the per-layer predictors at the judged epoch; and the FPR of the loss."""
+    points = subject.frame(
+        """
+        SELECT predictor, layer, fpr_at_tpr AS fpr FROM predictor_evaluation
+        WHERE study = $study AND target_seed = $target AND epoch = $epoch
+          AND predictor IN ('psmi', 'psmi_low', 'mahalanobis')
+        ORDER BY predictor, layer
+        """,
+        epoch=subject.judged_epoch,
+    )
+    loss = subject.frame(
+        """
+        SELECT fpr_at_tpr AS fpr FROM predictor_evaluation
+        WHERE study = $study AND target_seed = $target AND epoch = $epoch AND predictor = 'loss'
+        """,
+        epoch=subject.judged_epoch,
+    )
+    return points, None if loss.empty else float(loss["fpr"].iloc[0])
+
+
+def dynamics(subject: Subject) -> pd.DataFrame:
+    """epoch, group, quantity, q25, median, q75: PSMI, log-LiRA and loss of samples predicted safe and at risk.
+
+    A sample is predicted at risk if its PSMI in the last layer is below 0 at the judged epoch.
+    """
+    return subject.frame(
+        """
+        WITH last_psmi AS (
+            SELECT epoch, sample_id, score AS value FROM predictor_scores
+            WHERE study = $study AND target_seed = $target AND predictor = 'psmi'
+            QUALIFY layer = max(layer) OVER ()
+        ), flags AS (
+            SELECT sample_id, CASE WHEN value < 0 THEN 'predicted at risk' ELSE 'predicted safe' END AS "group"
+            FROM last_psmi WHERE epoch = $epoch
+        ), traced AS (
+            SELECT 'PSMI' AS quantity, * FROM last_psmi
+            UNION ALL SELECT 'log-LiRA', epoch, sample_id, log_lira_clipped FROM memorization
+                      WHERE study = $study AND target_seed = $target
+            UNION ALL SELECT 'Loss', epoch, sample_id, loss FROM logits
+                      JOIN split_masks USING (study, split_seed, sample_id)
+                      WHERE study = $study AND split_seed = $target
+        )
+        SELECT epoch, "group", quantity, quantile_cont(value, .25) AS q25, median(value) AS median,
+               quantile_cont(value, .75) AS q75
+        FROM traced JOIN flags USING (sample_id) GROUP BY ALL ORDER BY quantity, "group", epoch
+        """,
+        epoch=subject.judged_epoch,
+    )
+
+
+def best_test_epoch(subject: Subject) -> float:
+    """The first checkpoint with the best test accuracy of the audited model."""
+    curves = training_curves(subject)
+    test = curves[curves["part"] == "test"].sort_values("epoch")
+    return float(test["epoch"].iloc[int(test["accuracy"].argmax())])
+
+
+def default_rule(subject: Subject) -> tuple[float, float] | None:
+    """(FPR, TPR) of the rule PSMI < 0 in the last layer at the judged epoch."""
+    rows = subject.frame(
+        """
+        SELECT rule_fpr, rule_tpr FROM predictor_evaluation
+        WHERE study = $study AND target_seed = $target AND epoch = $epoch AND predictor = 'psmi' AND is_last_layer
+        """,
+        epoch=subject.judged_epoch,
+    )
+    return None if rows.empty else (float(rows["rule_fpr"].iloc[0]), float(rows["rule_tpr"].iloc[0]))
+
+
+def at_risk(subject: Subject, limit: int = 25) -> pd.DataFrame:
+    """The training samples with the lowest PSMI in the last layer at the judged epoch, with what became of them."""
+    return subject.frame(
+        """
+        SELECT p.sample_id, s.text, s.given_label, s.true_label, s.label_status, p.score AS psmi,
+               m.log_lira_clipped AS log_lira, m.memorized
+        FROM (SELECT * FROM predictor_scores
+              WHERE study = $study AND target_seed = $target AND predictor = 'psmi' AND epoch = $epoch
+              QUALIFY layer = max(layer) OVER ()) p
+        JOIN samples s USING (study, sample_id)
+        JOIN (SELECT * FROM memorization WHERE study = $study AND target_seed = $target
+              QUALIFY epoch = max(epoch) OVER ()) m USING (study, sample_id)
+        ORDER BY p.score LIMIT $limit
+        """,
+        epoch=subject.judged_epoch,
+        limit=limit,
+    )
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Training facts and label facts of one audited model at the last checkpoint.
+
+    Attributes:
+        samples, pool, test, train: numbers of samples; train = those the audited model was trained on.
+        noisy_share: share of training samples whose label was redrawn at random.
+        loss_at_start, loss_at_end: median training loss, nats.
+        train_accuracy, test_accuracy: share of samples that the given label fits.
+        noisy_in_top: share of the redrawn training samples that are memorized; None without any.
+        wrong_in_top: share of the training samples with a wrong label that are memorized; None without any.
+    """
+
+    samples: int
+    pool: int
+    test: int
+    train: int
+    noisy_share: float
+    loss_at_start: float
+    loss_at_end: float
+    train_accuracy: float
+    test_accuracy: float
+    noisy_in_top: float | None
+    wrong_in_top: float | None
+
+
+def facts(subject: Subject) -> Facts:
+    """Training facts and label facts of the audited model."""
+    counts = subject.frame(
+        """
+        SELECT count(*) AS samples, count(*) FILTER (part = 'pool') AS pool, count(*) FILTER (part = 'test') AS test
+        FROM samples WHERE study = $study
+        """
+    ).iloc[0]
+    labels = subject.frame(
+        """
+        SELECT count(*) AS train, avg((label_status = 'random')::INTEGER) AS noisy_share,
+               avg(memorized::INTEGER) FILTER (label_status = 'random') AS noisy_in_top,
+               avg(memorized::INTEGER) FILTER (given_label != true_label) AS wrong_in_top
+        FROM memorization JOIN samples USING (study, sample_id)
+        WHERE study = $study AND target_seed = $target
+          AND epoch = (SELECT max(epoch) FROM memorization WHERE study = $study AND target_seed = $target)
+        """
+    ).iloc[0]
+    curves = subject.frame(
+        """
+        SELECT part, epoch, median_loss, accuracy FROM training_curves
+        WHERE study = $study AND split_seed = $target ORDER BY epoch
+        """
+    )
+    train, test = (curves[curves["part"] == part] for part in ("train", "test"))
+    return Facts(
+        samples=int(counts["samples"]),
+        pool=int(counts["pool"]),
+        test=int(counts["test"]),
+        train=int(labels["train"]),
+        noisy_share=float(labels["noisy_share"]),
+        loss_at_start=float(train["median_loss"].iloc[0]),
+        loss_at_end=float(train["median_loss"].iloc[-1]),
+        train_accuracy=float(train["accuracy"].iloc[-1]),
+        test_accuracy=float(test["accuracy"].iloc[-1]),
+        noisy_in_top=_number(labels["noisy_in_top"]),
+        wrong_in_top=_number(labels["wrong_in_top"]),
+    )
+
+
+def results(subject: Subject) -> pd.DataFrame:
+    """Per predictor at the judged epoch: last and best layer, AUC, FPR at TPR .75, TPR at FPR 1 %, default rule."""
+    return subject.frame(
+        """
+        SELECT predictor, layer, is_last_layer, auc, fpr_at_tpr, tpr_at_fpr_01, precision_at_k, rule_fpr, rule_tpr,
+               layer > 0 AND auc = max(auc) OVER (PARTITION BY predictor) AS is_best_layer
+        FROM predictor_evaluation
+        WHERE study = $study AND target_seed = $target AND epoch = $epoch
+        QUALIFY is_last_layer OR is_best_layer
+        ORDER BY auc DESC, predictor, layer
+        """,
+        epoch=subject.judged_epoch,
+    )
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
