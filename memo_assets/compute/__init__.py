@@ -1,0 +1,1 @@
+"""Sending GPU-bound steps to worker processes, and what a worker does. No Dagster."""
