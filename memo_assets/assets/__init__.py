@@ -1,0 +1,1 @@
+"""Thin Dagster assets, one file per step of the method: read, call, write, report metadata."""

@@ -1,0 +1,16 @@
+"""All assets of one study."""
+
+import dagster as dg
+
+from memo_assets.assets import figures, labels, predictors, report, samples, training, warehouse
+from memo_assets.config import Study
+
+
+def study_assets(study: Study) -> list[dg.AssetsDefinition]:
+    """The asset graph of a study, upstream first.
+
+    Args:
+        study: the study.
+    """
+    modules = (samples, training, warehouse, labels, predictors, figures, report)
+    return [asset for module in modules for asset in module.build(study)]

@@ -1,0 +1,142 @@
+"""The study's report: one page made from the warehouse and the figures."""
+
+import dagster as dg
+
+from memo_assets import __version__
+from memo_assets.assets.spec import study_asset
+from memo_assets.config import Study
+from memo_assets.graph import FIGURES
+from memo_assets.store.layout import Layout
+
+_FIGURE_TEXTS = {
+    "figure_roc": (
+        "How well each predictor tells memorized samples from the others",
+        "Further up and left is better; the diagonal is chance. Early log-LiRA needs all shadow models: it is what "
+        "an early prediction could reach at best.",
+    ),
+    "figure_over_epochs": (
+        "How early the prediction works",
+        "Share of false alarms when three quarters of the memorized samples are found, by the checkpoint at which "
+        "one predicts. Lower is better.",
+    ),
+    "figure_layers": (
+        "Which layer tells most",
+        "The same share of false alarms, layer by layer, at the prediction epoch.",
+    ),
+    "figure_dynamics": (
+        "What becomes of the samples predicted at risk",
+        "Medians and quartiles of both groups while training goes on.",
+    ),
+    "figure_log_lira": (
+        "How memorization grows",
+        "Log-LiRA of the training samples by checkpoint; right of the line lies the share called memorized.",
+    ),
+    "figure_training": (
+        "Loss and accuracy",
+        "The audited model on its training samples and on test samples it never saw.",
+    ),
+}
+
+_LIMITS = (
+    "Memorized means that a likelihood-ratio attack on the model's logits, given these shadow models, tells that a "
+    "sample was trained on. Other attacks may find more.",
+    "Labels are known only for samples that the audited model was trained on.",
+    "The audited model is one draw: another split seed gives other samples and somewhat other figures.",
+)
+
+
+def build(study: Study) -> list[dg.AssetsDefinition]:
+    """Asset `report`.
+
+    Args:
+        study: the study.
+    """
+
+    @study_asset(study, "report")
+    def report() -> dg.MaterializeResult:
+        from memo_assets.figures.report import report_html
+        from memo_assets.store.files import content_hash, write_text
+        from memo_assets.store.tables import reading
+
+        layout = Layout.of(study.name)
+        with reading() as connection:
+            content = _content(connection, study, layout)
+        write_text(layout.report, report_html(content))
+        metadata = {"page": dg.MetadataValue.path(layout.report)}
+        return dg.MaterializeResult(
+            metadata=metadata, data_version=dg.DataVersion(content_hash(layout.report))
+        )
+
+    return [report]
+
+
+def _content(connection, study: Study, layout: Layout):
+    import pandas as pd
+    import plotly.io
+    import yaml
+
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.frames import Subject, at_risk, facts, results, training_curves
+    from memo_assets.figures.report import ReportContent, Summary
+
+    subject = Subject(connection, study, study.shadows.audited[0])
+    known, table = facts(subject), results(subject)
+    psmi = table[(table["predictor"] == "psmi") & table["is_last_layer"]].iloc[0]
+    risky = at_risk(subject)
+    if not study.show_text:
+        risky = risky.drop(columns="text")
+    elif not study.is_language:
+        samples = pd.read_parquet(layout.samples, columns=["sample_id", "image"]).set_index("sample_id")
+        side = round(len(samples["image"].iloc[0]) ** 0.5)
+        pictures = samples.loc[risky["sample_id"], "image"]
+        risky = risky.drop(columns="text").assign(image=[image.reshape(side, side) for image in pictures])
+    figures = [
+        (*_FIGURE_TEXTS[name], plotly.io.from_json(layout.figure(name, "json").read_text(encoding="utf-8")))
+        for name in _FIGURE_TEXTS
+        if name in FIGURES
+    ]
+    curves = training_curves(subject).pivot_table(
+        index="epoch", columns="part", values=["median_loss", "accuracy"]
+    )
+    curves.columns = [
+        f"{part}: {'accuracy' if value == 'accuracy' else 'median loss'}"
+        for value, part in curves.columns.to_flat_index()
+    ]
+    return ReportContent(
+        title=study.title,
+        description=study.description,
+        summary=Summary(
+            samples=known.train,
+            models=study.shadows.models,
+            train_accuracy=known.train_accuracy,
+            test_accuracy=known.test_accuracy,
+            noisy_share=known.noisy_share,
+            noisy_in_top=known.noisy_in_top,
+            psmi_auc=float(psmi["auc"]),
+            psmi_fpr_at_tpr=float(psmi["fpr_at_tpr"]),
+            prediction_epoch=subject.prediction_epoch,
+            last_epoch=study.training.checkpoints[-1],
+            tpr=TPR_OBJECTIVE,
+            memorized_share=round(1 - study.labels.quantile, 6),
+        ),
+        figures=figures,
+        training_facts=curves.reset_index(),
+        evaluation=table.assign(layer=table["layer"].where(table["layer"] > 0)),
+        at_risk=risky,
+        settings=yaml.safe_dump(study.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
+        provenance=_provenance(study),
+        limits=_LIMITS,
+    )
+
+
+def _provenance(study: Study) -> dict[str, str]:
+    from importlib.metadata import version
+
+    from memo_assets.graph import code_versions
+
+    packages = ("dagster", "torch", "transformers", "peft", "duckdb", "scikit-learn")
+    return {
+        "memo_assets": __version__,
+        **{name: version(name) for name in packages},
+        "code version of the evaluation": code_versions(study)["predictor_evaluation"],
+    }

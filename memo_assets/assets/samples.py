@@ -1,0 +1,100 @@
+"""Raw data set, samples and split masks of a study."""
+
+from pathlib import Path
+
+import dagster as dg
+
+from memo_assets.assets.recording import all_recorded, record_partition
+from memo_assets.assets.spec import study_asset
+from memo_assets.config import Study
+from memo_assets.store.layout import Layout
+
+
+def build(study: Study) -> list[dg.AssetsDefinition]:
+    """Assets `raw_dataset`, `samples` and `split_masks`.
+
+    Args:
+        study: the study.
+    """
+
+    @study_asset(study, "raw_dataset")
+    def raw_dataset() -> dg.MaterializeResult:
+        import pyarrow as pa
+
+        from memo_assets.data.items import load_items
+        from memo_assets.store.files import content_hash, write_parquet
+
+        layout = Layout.of(study.name)
+        items = load_items(study.data, study.data_seed, Path.cwd())
+        write_parquet(layout.items, pa.Table.from_pandas(items.frame, preserve_index=False))
+        paths = [layout.items]
+        metadata: dict = {"dagster/row_count": len(items.frame), "labels": _counts(items.frame["label"])}
+        layout.background.unlink(missing_ok=True)
+        if items.background is not None:
+            write_parquet(layout.background, pa.Table.from_pandas(items.background, preserve_index=False))
+            paths.append(layout.background)
+            metadata["background_rows"] = len(items.background)
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(content_hash(*paths)))
+
+    @study_asset(study, "samples", pool="duckdb")
+    def samples() -> dg.MaterializeResult:
+        import pandas as pd
+
+        from memo_assets.data.items import Items
+        from memo_assets.data.samples import build_samples, samples_table
+        from memo_assets.store.files import content_hash, write_parquet
+        from memo_assets.store.load import load_samples
+        from memo_assets.store.tables import publish
+
+        layout = Layout.of(study.name)
+        frame = build_samples(Items(pd.read_parquet(layout.items), None), study)
+        write_parquet(layout.samples, samples_table(frame))
+        with publish() as connection:
+            load_samples(connection, layout)
+        pool = frame[frame["part"] == "pool"]
+        noisy = pool["label_status"] == "random"
+        metadata: dict = {
+            "dagster/row_count": len(frame),
+            "pool": len(pool),
+            "test": len(frame) - len(pool),
+            "noisy_labels": int(noisy.sum()),
+            "wrong_labels": int((pool["given_label"] != pool["true_label"]).sum()),
+            "given_labels": _counts(pool["given_label"]),
+        }
+        if study.show_text and study.is_language:
+            rows = [
+                dg.TableRecord({"prompt": prompt, "answer": answer})
+                for prompt, answer in frame[["prompt", "given_label"]].head(5).astype(str).to_numpy()
+            ]
+            metadata["first_samples"] = dg.MetadataValue.table(rows)
+        return dg.MaterializeResult(
+            metadata=metadata, data_version=dg.DataVersion(content_hash(layout.samples))
+        )
+
+    @study_asset(study, "split_masks")
+    def split_masks(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        import numpy as np
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        from memo_assets.data.splits import split_mask
+        from memo_assets.store.files import content_hash, write_parquet
+
+        layout = Layout.of(study.name)
+        table = pq.read_table(layout.samples, columns=["sample_id", "part"])
+        pool = table.column("sample_id").to_numpy()[np.asarray(table.column("part").to_pylist()) == "pool"]
+        for partition in context.partition_keys:
+            seed = int(partition)
+            ids = pool[split_mask(len(pool), study.shadows.train_share, seed)]
+            write_parquet(layout.split_mask(seed), pa.table({"sample_id": ids}))
+            version = content_hash(layout.split_mask(seed))
+            record_partition(
+                context, partition, data_version=version, metadata={"dagster/row_count": len(ids)}
+            )
+        return all_recorded()
+
+    return [raw_dataset, samples, split_masks]
+
+
+def _counts(labels) -> dict[str, int]:
+    return {str(label): int(count) for label, count in labels.value_counts().sort_index().items()}

@@ -1,0 +1,154 @@
+"""What every asset of a study has in common: key, upstream, code version, group, description, partitions.
+
+What belongs here: turning `graph` into arguments of `@dagster.asset`. What does not: any computation.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from memo_assets.config import Study
+from memo_assets.graph import code_versions, steps
+from memo_assets.store.schema import TABLES
+
+_PARTITIONED_BY_SEED = ("split_masks", "adapters", "logits")
+
+_DESCRIPTIONS = {
+    "raw_dataset": "The labelled items as they come from the source, one row each; the row number becomes sample_id.",
+    "samples": "Items as the models see them: prompt, options, given label (label noise applied to the pool), "
+    "pool or test. Also the table `samples`.",
+    "split_masks": "Which pool samples each model is trained on: a random draw per split seed.",
+    "base_model": "The frozen language model that all adapters share.",
+    "adapters": "Trained weights of one model per split seed, at every checkpoint; many seeds train at once.",
+    "logits": "Forward pass of every checkpoint over all samples: option logits, loss and logit gap.",
+    "layer_scores": "PSMI, Mahalanobis distance and sliced mutual information of every layer and checkpoint of the "
+    "audited models. Hidden states are reduced at once and never stored.",
+    "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `split_masks`, "
+    "`checkpoints`.",
+    "memorization": "Ground truth: log-LiRA of every training sample of the audited models. Table `memorization`.",
+    "population_memorization": "Average vulnerability of every pool sample over all models: counterfactual "
+    "memorization, simplicity, attack success rate. Table `population_memorization`.",
+    "predictor_scores": "Early scores of every training sample: PSMI, loss, logit gap, Mahalanobis, trajectories. "
+    "Table `predictor_scores`.",
+    "predictor_evaluation": "Every predictor at every checkpoint, judged by the final labels. Table "
+    "`predictor_evaluation`.",
+    "figure_roc": "ROC curves of the predictors at the prediction epoch.",
+    "figure_log_lira": "How log-LiRA spreads while the model trains.",
+    "figure_dynamics": "PSMI, log-LiRA and loss over epochs, for samples predicted safe and at risk.",
+    "figure_training": "Loss and accuracy over epochs, train and test.",
+    "figure_layers": "False positive rate of the per-layer predictors, layer by layer.",
+    "figure_over_epochs": "False positive rate of the predictors against the prediction epoch.",
+    "report": "One self-contained page: figures, training facts, evaluation, samples most at risk, settings.",
+}
+
+_KINDS = {
+    "raw_dataset": {"parquet"},
+    "samples": {"parquet", "duckdb"},
+    "split_masks": {"parquet"},
+    "base_model": {"huggingface"},
+    "adapters": {"pytorch"},
+    "logits": {"pytorch", "parquet"},
+    "layer_scores": {"pytorch", "parquet"},
+    "shadow_logits": {"duckdb"},
+    "report": {"html"},
+}
+
+_TABLE_OF = {"samples": "samples", "shadow_logits": "logits", "memorization": "memorization",
+             "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
+             "predictor_evaluation": "predictor_evaluation"}  # fmt: skip
+
+
+def asset_key(study: Study, name: str) -> dg.AssetKey:
+    """Key of an asset: the study's name, then the asset's."""
+    return dg.AssetKey([study.name, name])
+
+
+def seed_partitions(study: Study) -> dg.StaticPartitionsDefinition:
+    """All split seeds of a study."""
+    return dg.StaticPartitionsDefinition([str(seed) for seed in study.seeds])
+
+
+def audited_partitions(study: Study) -> dg.StaticPartitionsDefinition:
+    """Split seeds of the audited models."""
+    return dg.StaticPartitionsDefinition([str(seed) for seed in study.shadows.audited])
+
+
+def blocks(study: Study) -> dict[str, list[int]]:
+    """Blocks of split seeds by partition key, such as `000-024`."""
+    size, seeds = study.shadows.block, list(study.seeds)
+    groups = [seeds[start : start + size] for start in range(0, len(seeds), size)]
+    return {f"{group[0]:03d}-{group[-1]:03d}": group for group in groups}
+
+
+def block_partitions(study: Study) -> dg.StaticPartitionsDefinition:
+    """Partition keys of the blocks."""
+    return dg.StaticPartitionsDefinition(list(blocks(study)))
+
+
+def study_asset(study: Study, name: str, **options: Any) -> Callable[[Callable], dg.AssetsDefinition]:
+    """Decorator for the function of one step: `@dagster.asset` with all that the graph says of the step.
+
+    Args:
+        study: the study.
+        name: a step of `graph.steps`.
+        options: further arguments of `@dagster.asset`, such as `pool`.
+    """
+    decorator: Any = dg.asset(**asset_options(study, name), **options)
+    return decorator
+
+
+def asset_options(study: Study, name: str) -> dict[str, Any]:
+    """Keyword arguments of `@dagster.asset` for one step of a study.
+
+    Args:
+        study: the study.
+        name: a step of `graph.steps`.
+    """
+    step = steps(study)[name]
+    options: dict[str, Any] = {
+        "key": asset_key(study, name),
+        "deps": [
+            dg.AssetDep(asset_key(study, upstream), partition_mapping=_mapping(study, upstream, name))
+            for upstream in step.upstream
+        ],
+        "code_version": code_versions(study)[name],
+        "group_name": study.name,
+        "kinds": _KINDS.get(name, {"plotly"} if name.startswith("figure") else {"duckdb"}),
+        "description": _DESCRIPTIONS[name],
+        "metadata": _definition_metadata(study, name),
+    }
+    if partitions := _partitions(study, name):
+        options |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
+    return options
+
+
+def _partitions(study: Study, name: str) -> dg.StaticPartitionsDefinition | None:
+    if name in _PARTITIONED_BY_SEED:
+        return seed_partitions(study)
+    if name == "layer_scores":
+        return audited_partitions(study)
+    return block_partitions(study) if name == "shadow_logits" else None
+
+
+def _mapping(study: Study, upstream: str, name: str) -> dg.PartitionMapping | None:
+    """Which upstream partitions a partition needs; None where one side has no partitions."""
+    if upstream not in _PARTITIONED_BY_SEED or _partitions(study, name) is None:
+        return None
+    if name == "shadow_logits":
+        block_of = {str(seed): block for block, seeds in blocks(study).items() for seed in seeds}
+        return dg.StaticPartitionMapping(block_of)
+    return dg.IdentityPartitionMapping()
+
+
+def _definition_metadata(study: Study, name: str) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"study": study.title}
+    if table := _TABLE_OF.get(name):
+        metadata["dagster/table_name"] = f"memo.main.{table}"
+        metadata["dagster/column_schema"] = dg.TableSchema(
+            columns=[
+                dg.TableColumn(column.name, column.type, description=column.comment)
+                for column in TABLES[table].columns
+            ]
+        )
+    return metadata

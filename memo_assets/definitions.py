@@ -1,0 +1,38 @@
+"""The one entry of the code location: studies, resources, executor."""
+
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from memo_assets.compute.local import LocalExecutor, Silent
+from memo_assets.study import Study, load_studies, study_definitions
+
+# Backfill policies are still marked beta; the pinned minor release keeps them as they are.
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+
+def build_defs(
+    studies: Iterable[Study] | None = None, resource_overrides: Mapping[str, Any] | None = None
+) -> dg.Definitions:
+    """Assemble the definitions, the same way for production, demo and tests.
+
+    Args:
+        studies: the studies; by default all below `memo_assets/studies`.
+        resource_overrides: resources that take the place of the usual ones.
+    """
+    if studies is None:
+        load_studies()  # one message for the problems of all files, before the component loader stops at the first
+        parts = [dg.load_from_defs_folder(path_within_project=Path(__file__).parent)]
+    else:
+        parts = [study_definitions(study) for study in studies]
+    resources = {"executor": LocalExecutor(), "observer": Silent(), **(resource_overrides or {})}
+    return dg.Definitions.merge(*parts, dg.Definitions(resources=resources, executor=dg.in_process_executor))
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """Everything the web UI and the daemon load."""
+    return build_defs()

@@ -1,0 +1,172 @@
+"""Bringing a study up to date: find what is missing or stale, and run just that through Dagster.
+
+What belongs here: the plan and the runs of `memo demo` and of the end-to-end tests. What does not: how progress is
+shown (`console`), what is stale (`status`).
+"""
+
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import dagster as dg
+
+from memo_assets.assets.spec import asset_key
+from memo_assets.compute.items import Progress, WorkItem
+from memo_assets.config import Study
+from memo_assets.graph import FIGURES, steps
+from memo_assets.status import partition_keys, study_state
+
+_START_TAG, _END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+
+
+class RunFailed(RuntimeError):  # noqa: N818 - says what happened
+    """A Dagster run failed; the message says which asset and why."""
+
+
+class Watcher(Protocol):
+    """Is told what happens, for a progress display."""
+
+    def asset_started(self, study: Study, name: str, partitions: int) -> None:
+        """An asset is about to run, for so many partitions (0: it has none)."""
+        ...
+
+    def partition_done(self, study: Study, name: str, partition: str | None) -> None:
+        """One partition, or an asset without partitions, is done."""
+        ...
+
+    def on_progress(self, item: WorkItem, progress: Progress) -> None:
+        """A worker has got further."""
+        ...
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Assets that are planned and run together."""
+
+    names: tuple[str, ...]
+
+
+def stages(study: Study) -> list[Stage]:
+    """Stages of a study, upstream first; assets with partitions stand alone."""
+    together: tuple[str, ...] = ()
+    result = []
+    for name in steps(study):
+        if partition_keys(study, name) == [None]:
+            together = (*together, name)
+            continue
+        if together:
+            result.append(Stage(together))
+            together = ()
+        result.append(Stage((name,)))
+    return [*result, Stage(together)] if together else result
+
+
+def bring_up_to_date(
+    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, watcher: Watcher
+) -> int:
+    """Run every asset of a study that is missing or stale, for just the partitions that are.
+
+    Args:
+        study: the study.
+        definitions: that hold the study's assets; the resource `observer` should be the watcher.
+        instance: where the runs are recorded.
+        watcher: is told what happens.
+
+    Returns:
+        Number of runs; 0 means that everything was fresh.
+
+    Raises:
+        RunFailed: a run failed; nothing below it was run.
+    """
+    runs = 0
+    for stage in stages(study):
+        for names, partitions in _todo(study, definitions, instance, stage):
+            _run(study, definitions, instance, watcher, names=names, partitions=partitions)
+            runs += 1
+    return runs
+
+
+def _todo(
+    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Runs of a stage: names of assets, and one gapless range of partitions (empty: none)."""
+    states = study_state(study, definitions, instance, list(stage.names))
+    stale = [state.name for state in states if state.todo]
+    if partition_keys(study, stage.names[0]) == [None]:
+        needed = [name for name in stage.names if name in stale or _below(study, name, set(stale))]
+        if needed:
+            yield needed, []
+        return
+    (state,) = states
+    todo = {part.partition for part in state.todo}
+    ranges: list[list[str]] = []
+    previous_wanted = False
+    for part in state.partitions:
+        wanted = part.partition in todo
+        if wanted:
+            assert part.partition is not None
+            if not previous_wanted:
+                ranges.append([])
+            ranges[-1].append(part.partition)
+        previous_wanted = wanted
+    for keys in ranges:
+        yield [state.name], keys
+
+
+def _below(study: Study, name: str, above: set[str]) -> bool:
+    upstream = steps(study)[name].upstream
+    return any(up in above or _below(study, up, above) for up in upstream)
+
+
+def _run(
+    study: Study,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    watcher: Watcher,
+    *,
+    names: Sequence[str],
+    partitions: Sequence[str],
+) -> None:
+    keys = [asset_key(study, name) for name in names]
+    job = definitions.resolve_implicit_job_def_def_for_assets(keys)
+    assert job is not None
+    tags = {_START_TAG: partitions[0], _END_TAG: partitions[-1]} if partitions else {}
+    run_id = str(uuid.uuid4())
+    name_of = {_step_key(study, name): name for name in names}
+
+    def on_event(entry: dg.EventLogEntry) -> None:
+        event = entry.dagster_event
+        if event is None:
+            return
+        if event.event_type == dg.DagsterEventType.STEP_START and event.step_key in name_of:
+            watcher.asset_started(study, name_of[event.step_key], len(partitions))
+        if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
+            watcher.partition_done(study, event.asset_key.path[-1], event.partition)
+
+    instance.add_event_listener(run_id, on_event)
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=keys,
+        tags={**tags, "study": study.name},
+        run_id=run_id,
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    if not result.success:
+        raise RunFailed(_why(study, result))
+
+
+def _step_key(study: Study, name: str) -> str:
+    return f"{study.name}__figures" if name in FIGURES else f"{study.name}__{name}"
+
+
+def _why(study: Study, result: dg.ExecuteInProcessResult) -> str:
+    lines = []
+    for event in result.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error is not None and error.cause is not None:
+            error = error.cause
+        name = (event.step_key or "").removeprefix(f"{study.name}__")
+        lines.append(f"{study.name}/{name}: {error.message.strip() if error else 'failed'}")
+    return "\n".join(lines) or f"study {study.name}: run {result.run_id} failed; see the web UI"

@@ -1,0 +1,57 @@
+"""The Dagster side of a study: the component that turns one `defs.yaml` into the assets of one study."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import BaseModel, ConfigDict
+
+from memo_assets.assets.build import study_assets
+from memo_assets.config import Study
+from memo_assets.study_file import StudyError, load_studies, load_study, read_study
+
+__all__ = ["Study", "StudyComponent", "StudyError", "load_studies", "load_study", "study_definitions"]
+
+
+class _AnyAttributes(BaseModel):
+    """Lets the component's attributes through unchecked: `study_file` checks them, with one message for all callers."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+class StudyComponent(dg.Component):
+    """One data set x one base model x one recipe: all assets of a study, from its settings.
+
+    Attributes:
+        study: the settings.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @classmethod
+    def get_model_cls(cls) -> type[BaseModel]:
+        """The attributes as Dagster reads them."""
+        return _AnyAttributes
+
+    @classmethod
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "StudyComponent":  # noqa: ARG003
+        """Read the study file that the component stands in.
+
+        Raises:
+            StudyError: the file is not a valid study.
+        """
+        return cls(read_study(context.path / "defs.yaml"))
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
+        """Assets of the study; resources are added once for all studies in `definitions`."""
+        return study_definitions(self.study)
+
+
+def study_definitions(study: Study) -> dg.Definitions:
+    """Dagster definitions of one study, without resources.
+
+    Args:
+        study: the settings.
+    """
+    assets: list[Any] = study_assets(study)
+    return dg.Definitions(assets=assets)
