@@ -1,0 +1,192 @@
+"""The command `memo`."""
+
+import json
+import os
+import sys
+import warnings
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Know early in a fine-tuning run which training samples a model is about to memorize.",
+)
+study_app = typer.Typer(no_args_is_help=True, help="List and check studies.")
+app.add_typer(study_app, name="study")
+
+_console = Console()
+_errors = Console(stderr=True)
+DEMO_STUDIES = ["digits", "cities"]
+
+
+@app.callback()
+def _settings() -> None:
+    warnings.filterwarnings("ignore", module=r"dagster\..*")
+
+
+@app.command()
+def demo(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Studies to bring up to date; by default digits and cities.")
+    ] = None,
+) -> None:
+    """Bring the demo studies up to date: only what is missing or stale is run."""
+    from memo_assets.console import LiveProgress, results_table
+    from memo_assets.definitions import build_defs
+    from memo_assets.instance import open_instance
+    from memo_assets.pipeline import RunFailed, bring_up_to_date
+    from memo_assets.store.layout import Layout
+    from memo_assets.store.tables import reading
+    from memo_assets.study import StudyError, load_study
+
+    try:
+        studies = [load_study(name) for name in names or DEMO_STUDIES]
+    except StudyError as error:
+        _fail(str(error))
+    with LiveProgress(_console) as watcher, open_instance() as instance:
+        definitions = build_defs(studies, {"observer": watcher})
+        for study in studies:
+            try:
+                runs = bring_up_to_date(study, definitions, instance, watcher)
+            except RunFailed as error:
+                _fail(str(error))
+            if not runs:
+                _console.print(f"study {study.name}: everything is fresh, nothing to do")
+    with reading() as connection:
+        from memo_assets.analysis.frames import Subject
+
+        for study in studies:
+            _console.print(results_table(Subject(connection, study, study.shadows.audited[0])))
+    for study in studies:
+        _console.print(f"report of {study.name}: {Layout.of(study.name).report}", soft_wrap=True)
+    _console.print(
+        "next: [bold]make ui[/] (or memo ui) opens the web UI, [bold]memo sql --help[/] asks the warehouse"
+    )
+
+
+@app.command()
+def ui(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 3000,
+) -> None:
+    """Open the Dagster web UI and daemon on this machine's loopback address."""
+    from memo_assets.instance import prepare_home
+    from memo_assets.study import StudyError, load_studies
+
+    try:
+        load_studies()
+    except StudyError as error:
+        _fail(str(error))
+    prepare_home()
+    _console.print(f"web UI: http://127.0.0.1:{port}  (stop with Ctrl-C)")
+    module = ["-m", "memo_assets.definitions"]
+    command = ["dagster", "dev", *module, "-h", "127.0.0.1", "-p", str(port)]
+    os.execv(  # noqa: S606 - no shell is what is wanted
+        sys.executable, [sys.executable, "-m", *command]
+    )
+
+
+@app.command()
+def sql(
+    query: Annotated[str, typer.Argument(help="One SELECT, for example 'FROM samples LIMIT 5'.")],
+    output: Annotated[str, typer.Option("--format", help="table, csv or json.")] = "table",
+    limit: Annotated[int, typer.Option(help="Rows shown as a table.", min=1)] = 50,
+) -> None:
+    """Ask the warehouse, read-only. Tables: `memo sql "FROM duckdb_tables() SELECT table_name, comment"`."""
+    import duckdb
+
+    from memo_assets.store.tables import WarehouseError, reading
+
+    if output not in ("table", "csv", "json"):
+        _fail(f"--format: given {output!r}; expected table, csv or json")
+    try:
+        with reading() as connection:
+            connection.execute("SET enable_external_access = false")
+            frame = connection.sql(query)
+            if frame is None:
+                _fail("the statement returns no rows; expected one SELECT")
+            rows = frame.df()
+    except (WarehouseError, duckdb.Error) as error:
+        _fail(str(error))
+    if output == "csv":
+        print(rows.to_csv(index=False), end="")  # noqa: T201 - for pipes, free of markup and wrapping
+    elif output == "json":
+        print(json.dumps(json.loads(rows.to_json(orient="records")), indent=1))  # noqa: T201
+    else:
+        table = Table(*(escape(str(column)) for column in rows.columns))
+        for row in rows.head(limit).itertuples(index=False):
+            table.add_row(*(escape(_cell(value)) for value in row))
+        _console.print(table)
+        if len(rows) > limit:
+            _console.print(f"{limit} of {len(rows)} rows; --limit shows more")
+
+
+@app.command()
+def status(
+    names: Annotated[list[str] | None, typer.Argument(help="Studies; by default all.")] = None,
+) -> None:
+    """Say what of each study is fresh, stale (and why) or missing."""
+    from memo_assets.console import status_table
+    from memo_assets.definitions import build_defs
+    from memo_assets.instance import open_instance
+    from memo_assets.status import study_state
+    from memo_assets.study import StudyError, load_studies, load_study
+
+    try:
+        studies = [load_study(name) for name in names] if names else list(load_studies().values())
+    except StudyError as error:
+        _fail(str(error))
+    definitions = build_defs(studies)
+    with open_instance() as instance:
+        for study in studies:
+            _console.print(status_table(study, study_state(study, definitions, instance)))
+
+
+@study_app.command("list")
+def study_list() -> None:
+    """List the built-in studies."""
+    from memo_assets.study_file import StudyError, load_studies
+
+    try:
+        studies = load_studies()
+    except StudyError as error:
+        _fail(str(error))
+    table = Table("Study", "Title", "Data", "Model", "Models", "File")
+    for path, study in studies.items():
+        shadows = str(study.shadows.models)
+        table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows, str(path))
+    _console.print(table)
+
+
+@study_app.command("check")
+def study_check(
+    file: Annotated[str, typer.Argument(help="A defs.yaml, its folder, or the name of a built-in study.")],
+) -> None:
+    """Check a study's settings, load its data and check that too; nothing is written."""
+    from memo_assets.study_check import check_study
+    from memo_assets.study_file import StudyError
+
+    try:
+        facts = check_study(file)
+    except (StudyError, ValueError, OSError) as error:
+        _fail(str(error))
+    for name, value in facts.items():
+        _console.print(f"{name}: {value}", highlight=False)
+    _console.print("[green]fine[/]")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _fail(message: str) -> NoReturn:
+    _errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    app()

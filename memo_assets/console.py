@@ -1,0 +1,152 @@
+"""What the command line shows: live progress and tables of results, with rich."""
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.compute.items import Progress as WorkerProgress
+from memo_assets.compute.items import WorkItem
+from memo_assets.config import Study
+from memo_assets.figures.theme import predictor_label
+from memo_assets.graph import steps
+from memo_assets.status import FRESH, AssetState
+
+
+class LiveProgress:
+    """A `pipeline.Watcher` that shows the current step, split seeds done of all, and time, live.
+
+    Where the output is no terminal, one line per finished step is printed instead.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            SpinnerColumn(),
+            TextColumn("[bold]{task.fields[study]}[/]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[state]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task: TaskID | None = None
+        self._running: tuple[Study, str, int, float] | None = None
+        self._partitions = 0
+        self._workers: dict[str, tuple[int, WorkerProgress]] = {}
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._finish(completed=error is None)
+        self._bar.stop()
+
+    def asset_started(self, study: Study, name: str, partitions: int) -> None:
+        """Show a new step; the one before is done."""
+        self._finish()
+        self._running = (study, name, partitions, time.monotonic())
+        self._partitions, self._workers = 0, {}
+        number = list(steps(study)).index(name) + 1
+        self._task = self._bar.add_task(
+            f"{number}/{len(steps(study))} {name}", total=None, study=study.name, state=self._state()
+        )
+
+    def partition_done(self, study: Study, name: str, partition: str | None) -> None:  # noqa: ARG002
+        """Count a finished partition; figures are finished by one step."""
+        if self._running is None or partition is None:
+            return
+        self._partitions += 1
+        self._update()
+
+    def on_progress(self, item: WorkItem, progress: WorkerProgress) -> None:
+        """Show how far the running workers are."""
+        self._workers[item.key] = (max(len(item.seeds), 1), progress)
+        self._update()
+
+    def _update(self) -> None:
+        if self._task is None or self._running is None:
+            return
+        total = max(self._running[2], 1)
+        done = sum(
+            seeds * progress.done / max(progress.total, 1) for seeds, progress in self._workers.values()
+        )
+        done = max(done, self._partitions)
+        self._bar.update(self._task, total=total, completed=min(done, total), state=self._state())
+
+    def _state(self) -> str:
+        if self._running is None or not self._running[2]:
+            return ""
+        return f"{self._partitions} of {self._running[2]} done"
+
+    def _finish(self, *, completed: bool = True) -> None:
+        if self._running is None:
+            return
+        study, name, partitions, started = self._running
+        many = f" ({partitions} partitions)" if partitions > 1 else ""
+        mark = "[green]done[/]" if completed else "[red]stopped[/]"
+        self._console.print(
+            f"{mark} {study.name}/{name}{many}: {time.monotonic() - started:.1f} s", highlight=False
+        )
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._running = None
+
+
+def results_table(subject: Subject) -> Table:
+    """Predictors of one audited model at its prediction epoch: AUC, FPR at TPR .75, TPR at FPR 1 %, default rule."""
+    known = facts(subject)
+    table = Table(title=f"{subject.study.title} ({subject.study.name})", caption=_caption(subject, known))
+    table.add_column("Predictor")
+    for heading in ("AUC", "FPR at TPR .75", "TPR at FPR .01", "rule PSMI < 0: FPR, TPR"):
+        table.add_column(heading, justify="right")
+    for row in results(subject).itertuples():
+        layer = int(row.layer) or None  # pyright: ignore[reportArgumentType]
+        best = " (best layer)" if row.is_best_layer and not row.is_last_layer else ""
+        rule = f"{row.rule_fpr:.3f}, {row.rule_tpr:.3f}" if row.predictor == "psmi" else ""
+        table.add_row(
+            f"{predictor_label(str(row.predictor), layer)}{best}",
+            f"{row.auc:.3f}",
+            f"{row.fpr_at_tpr:.3f}",
+            f"{row.tpr_at_fpr_01:.3f}",
+            rule,
+        )
+    return table
+
+
+def _caption(subject: Subject, known: Facts) -> str:
+    epoch = subject.prediction_epoch
+    when = (
+        "the loss never fell enough: judged at the last epoch"
+        if epoch is None
+        else f"judged at epoch {epoch:g}"
+    )
+    noisy = (
+        "no noisy labels"
+        if known.noisy_in_top is None
+        else f"{known.noisy_in_top:.0%} of noisy labels memorized"
+    )
+    return (
+        f"{subject.study.shadows.models} models; accuracy: train {known.train_accuracy:.3f}, "
+        f"test {known.test_accuracy:.3f}; {noisy}; {when}"
+    )
+
+
+def status_table(study: Study, states: list[AssetState]) -> Table:
+    """Fresh, stale and missing partitions of every asset of a study, with the first cause."""
+    table = Table(title=f"{study.title} ({study.name})")
+    for heading in ("Asset", "Fresh", "Stale", "Missing", "Why"):
+        table.add_column(heading, justify="right" if heading in ("Fresh", "Stale", "Missing") else "left")
+    for state in states:
+        why = next((part.cause for part in state.partitions if part.state != FRESH), "")
+        counts = state.counts
+        table.add_row(state.name, *(str(counts[name] or "") for name in ("fresh", "stale", "missing")), why)
+    return table
