@@ -1,0 +1,135 @@
+"""From items to samples: pool or test, label noise, prompt.
+
+What belongs here: all that turns an item into what a model is given. What does not: sources (`items`), the draws
+themselves (`splits`, `noise`), tokens (`tokens`).
+"""
+
+import hashlib
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from memo_assets.config import Prompt, Study
+from memo_assets.data.items import Items
+from memo_assets.data.noise import noisy_labels, template_index
+from memo_assets.data.splits import pool_and_test
+
+
+def build_samples(items: Items, study: Study) -> pd.DataFrame:
+    """Make the samples of a study, one row per item in the same order.
+
+    Label noise is drawn in order over the rows of the pool alone, so test labels are always the true ones and a
+    label drawn at random can be the true one.
+
+    Args:
+        items: checked items.
+        study: reads data_seed, noise and prompt.
+
+    Returns:
+        Columns sample_id (int64, the position), item_id, part ('pool' or 'test'), label_status ('true' or 'random'),
+        true_label, given_label, true_index, given_index (int16, positions in options), options (list), then text
+        and prompt (language) or image (vision), and content_hash: SHA-256 of what the model is given, the options
+        and the given label.
+
+    Source: Dentan et al., arXiv 2409.18858: template and noise per sample.
+    """
+    frame = items.frame
+    n = len(frame)
+    options = [list(row) for row in frame["options"]]
+    true_index = np.array(
+        [row.index(label) for row, label in zip(options, frame["label"], strict=True)], dtype=np.int64
+    )
+    pool, test = pool_and_test(n)
+    given_index, is_random = true_index.copy(), np.zeros(n, dtype=bool)
+    n_options = np.array([len(row) for row in options])
+    given_index[pool], is_random[pool] = noisy_labels(
+        true_index[pool], n_options[pool], study.noise.share, study.data_seed
+    )
+    part = np.full(n, "pool", dtype=object)
+    part[test] = "test"
+    samples = pd.DataFrame(
+        {
+            "sample_id": np.arange(n, dtype=np.int64),
+            "item_id": frame["item_id"].to_numpy(),
+            "part": part,
+            "label_status": np.where(is_random, "random", "true"),
+            "true_label": frame["label"].to_numpy(),
+            "given_label": [row[i] for row, i in zip(options, given_index, strict=True)],
+            "true_index": true_index.astype(np.int16),
+            "given_index": given_index.astype(np.int16),
+            "options": options,
+        }
+    )
+    if study.prompt is not None:
+        samples["text"] = frame["text"].to_numpy()
+        samples["prompt"] = render_prompts(samples["text"].tolist(), options, study.prompt, study.data_seed)
+        seen = [prompt.encode() for prompt in samples["prompt"]]
+    else:
+        images = [np.asarray(image, dtype=np.float32) for image in frame["image"]]
+        samples["image"] = pd.Series(images, dtype=object)
+        seen = [image.astype("<f4").tobytes() for image in images]
+    samples["content_hash"] = [
+        _content_hash(content, row, label)
+        for content, row, label in zip(seen, options, samples["given_label"], strict=True)
+    ]
+    return samples
+
+
+def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, data_seed: int) -> list[str]:
+    """Put every text and its options into the template drawn for it.
+
+    Args:
+        texts: N texts.
+        options: N lists; `{options}` becomes one line '- option' each.
+        prompt: the templates.
+        data_seed: seed of the draw of templates.
+
+    Returns:
+        N prompts. The answer is to follow after one space.
+    """
+    drawn = template_index(len(texts), len(prompt.templates), data_seed)
+    prompts = []
+    for index, text, row in zip(drawn, texts, options, strict=True):
+        values = {"text": text, "options": "\n".join(f"- {option}" for option in row)}
+        # One pass over the template: braces that stand in the text itself are left alone.
+        prompts.append(
+            re.sub(r"\{(text|options)\}", lambda place, v=values: v[place[1]], prompt.templates[index])
+        )
+    return prompts
+
+
+def samples_schema(*, is_language: bool) -> pa.Schema:
+    """Column types of the samples' Parquet file."""
+    text = pa.string()
+    seen = [("text", text), ("prompt", text)] if is_language else [("image", pa.list_(pa.float32()))]
+    return pa.schema(
+        [
+            ("sample_id", pa.int64()),
+            *[(name, text) for name in ("item_id", "part", "label_status", "true_label", "given_label")],
+            ("true_index", pa.int16()),
+            ("given_index", pa.int16()),
+            ("options", pa.list_(text)),
+            *seen,
+            ("content_hash", text),
+        ]
+    )
+
+
+def samples_table(samples: pd.DataFrame) -> pa.Table:
+    """The samples as an Arrow table that is the same, metadata included, whenever the samples are.
+
+    Args:
+        samples: of `build_samples`.
+    """
+    schema = samples_schema(is_language="prompt" in samples)
+    table = pa.Table.from_pandas(samples, schema=schema, preserve_index=False)
+    return table.replace_schema_metadata(None)  # pandas notes its own version there
+
+
+def _content_hash(content: bytes, options: list[str], given_label: str) -> str:
+    answer = json.dumps([options, given_label], ensure_ascii=False).encode()
+    # The length keeps content and answer apart: no two samples can meet in one byte string.
+    return hashlib.sha256(len(content).to_bytes(8, "little") + content + answer).hexdigest()

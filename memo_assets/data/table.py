@@ -1,0 +1,128 @@
+"""A table of the user's own: CSV, JSON Lines or Parquet.
+
+What belongs here: reading the columns of a study exactly as they are written, no value guessed, converted or
+dropped. What does not: whether the values make sense (`items.check_items`).
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from memo_assets.config import TableData
+from memo_assets.data.errors import DataError
+
+Columns = dict[str, list]
+
+
+def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
+    """Read the columns of a study from a file, one row a sample, in the order of the file.
+
+    CSV: comma, double quotes, a header line, UTF-8; every value is a string, an empty cell an empty string.
+    JSON Lines and Parquet keep their types, so that a number in the text or label column is found out.
+
+    Args:
+        data: the file and its columns.
+        base_dir: what a relative path is relative to.
+
+    Returns:
+        Columns item_id (of the id column, whole numbers as strings; or the row number from 0), text, label,
+        options (as given, or the sorted labels of the file). Values are not checked yet.
+
+    Raises:
+        DataError: no such file, unknown kind of file, unreadable file, or a column that is missing.
+    """
+    path = base_dir / data.path
+    if not path.is_file():
+        raise DataError(f"no file {path}: data.path = {data.path!r} is looked up from {base_dir}")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path}: expected a name that ends in one of {', '.join(_READERS)}; convert the file"
+        )
+    wanted = sorted({name for name in (data.text, data.label, data.id) if name is not None})
+    try:
+        columns = reader(path, wanted)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
+    labels = columns[data.label]
+    rows = len(labels)
+    ids = (
+        [_id(value) for value in columns[data.id]]
+        if data.id is not None
+        else [str(row) for row in range(rows)]
+    )
+    options = data.options or sorted({label for label in labels if isinstance(label, str)})
+    return pd.DataFrame(
+        {"item_id": ids, "text": columns[data.text], "label": labels, "options": [options] * rows},
+        dtype=object,
+    )
+
+
+def _read_csv(path: Path, wanted: list[str]) -> Columns:
+    if not path.stat().st_size:
+        raise DataError(f"{path} is empty: expected a header line and rows")
+    table = csv.read_csv(
+        path,
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(
+            column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+        ),
+    )
+    return _pick(table, wanted, path)
+
+
+def _read_parquet(path: Path, wanted: list[str]) -> Columns:
+    return _pick(pq.read_table(path), wanted, path)
+
+
+def _read_jsonl(path: Path, wanted: list[str]) -> Columns:
+    records: list[dict] = []
+    lines = path.read_text(encoding="utf-8-sig").split("\n")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(
+                f"{path}:{number}: not valid JSON ({error.msg}): write one object per line"
+            ) from error
+        if not isinstance(record, dict):
+            raise DataError(
+                f"{path}:{number}: expected a JSON object with column names as keys, given {line[:40]!r}"
+            )
+        records.append(record)
+    _require(wanted, sorted({key for record in records for key in record}) if records else wanted, path)
+    return {name: [record.get(name) for record in records] for name in wanted}
+
+
+def _pick(table: pa.Table, wanted: list[str], path: Path) -> Columns:
+    _require(wanted, table.column_names, path)
+    return {name: table.column(name).to_pylist() for name in wanted}
+
+
+def _require(wanted: list[str], found: list[str], path: Path) -> None:
+    for name in wanted:
+        if found.count(name) != 1:
+            given = "no" if name not in found else "more than one"
+            raise DataError(
+                f"{path} has {given} column {name!r}: its columns are {', '.join(map(repr, found)) or 'none'}; "
+                f"set data.text, data.label and data.id to names from that list"
+            )
+
+
+def _id(value: object) -> object:
+    """Whole numbers are fine as ids; anything else stays for the checks to judge."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+_READERS: dict[str, Callable[[Path, list[str]], Columns]] = {
+    ".csv": _read_csv,
+    ".jsonl": _read_jsonl,
+    ".parquet": _read_parquet,
+}
