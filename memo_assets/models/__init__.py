@@ -1,0 +1,1 @@
+"""Base models, adapters and vision networks. Nothing here knows Dagster."""
