@@ -1,0 +1,221 @@
+"""Many low-rank adapters of one frozen base model, trained side by side.
+
+What belongs here: the module that computes K adapters at once, its initial weights, its dropout masks, and the
+function that puts it into a model. What does not: files (`peft_format`), data and losses (`training`).
+
+Adapter k of a pack sees the k-th equal share of the batch, so that one pass through the frozen base serves all
+adapters and each product with adapter weights is one batched product. Nothing drawn for an adapter depends on the
+others in its pack: a split seed trained alone or among thirty gives the same model up to float rounding.
+LoRA: Hu et al., ICLR 2022.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from memo_assets.config import Lora
+
+_INIT, _DROPOUT = 1, 2
+
+
+def seeded_generator(split_seed: int, *path: int, device: torch.device | str = "cpu") -> torch.Generator:
+    """A torch generator that depends on the split seed and the numbers in `path`, and on nothing else."""
+    state = np.random.SeedSequence([split_seed, *path]).generate_state(1, np.uint64)
+    return torch.Generator(device=device).manual_seed(int(state[0]))
+
+
+class AdapterDropout:
+    """Dropout masks of a pack, drawn per adapter from its split seed and the step alone.
+
+    The modules of one forward pass draw one after another from the same K generators; `start` seeds them anew, so a
+    resumed run needs no generator state. Each adapter draws for its own padded batch: how far the pack as a whole is
+    padded changes none of its masks.
+    """
+
+    def __init__(self, seeds: Sequence[int], probability: float) -> None:
+        self.keep = 1 - probability
+        self._seeds = tuple(seeds)
+        self._generators: list[torch.Generator] = []
+        self._batch, self._lengths = 0, ()
+
+    @property
+    def active(self) -> bool:
+        """Whether a training step is under way that drops anything."""
+        return bool(self._generators)
+
+    def start(self, step: int, batch: int, lengths: Sequence[int], *, device: torch.device | str) -> None:
+        """Begin a training step: `batch` samples per adapter, adapter k padded to `lengths[k]` tokens."""
+        if self.keep < 1:
+            self._generators = [seeded_generator(s, _DROPOUT, step, device=device) for s in self._seeds]
+            self._batch, self._lengths = batch, tuple(lengths)
+
+    def stop(self) -> None:
+        """End the training step: no dropout from here on."""
+        self._generators = []
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Ones where x [K, batch * tokens, d] is kept, zeros where it is dropped; not yet scaled by 1 / keep.
+
+        Raises:
+            ValueError: x holds neither one token per sample nor the padded length of the pack.
+        """
+        n_tokens, width = x.shape[1] // self._batch, x.shape[2]
+        if n_tokens not in (1, max(self._lengths)):
+            raise ValueError(
+                f"a target module got {n_tokens} tokens per sample, expected 1 or {max(self._lengths)}: its model "
+                "regroups tokens, which packed adapters with dropout cannot follow; set lora.dropout to 0"
+            )
+        # Float32 whatever x is: bf16 would round the probability. Uniform draws take half the time of Bernoulli's.
+        drawn = torch.zeros(len(self._seeds), self._batch, n_tokens, width, device=x.device)
+        for k, (generator, length) in enumerate(zip(self._generators, self._lengths, strict=True)):
+            if length >= n_tokens:
+                drawn[k].uniform_(generator=generator)
+            else:
+                own = torch.empty(self._batch, length, width, device=x.device)
+                drawn[k, :, :length] = own.uniform_(generator=generator)
+        return drawn.lt_(self.keep).view_as(x).to(x.dtype)
+
+
+class _LinearWithUpdates(torch.autograd.Function):
+    """Frozen linear map plus K low-rank updates, with their gradients.
+
+    Written out because autograd would make a copy of the base output, of every transposed weight gradient, and of the
+    input gradient that the base and the updates add up to: about a third of a step on CPU.
+    """
+
+    @staticmethod
+    def forward(  # noqa: PLR0917 - autograd passes arguments by position
+        ctx: Any,
+        x: Tensor,
+        mask: Tensor | None,
+        weight: Tensor,
+        bias: Tensor | None,
+        lora_a: Tensor,
+        lora_b: Tensor,
+        scale: float,
+    ) -> Tensor:
+        out = functional.linear(x.flatten(0, 1), weight, bias).view(*x.shape[:2], -1)
+        seen = x if mask is None else x * mask
+        low = torch.bmm(seen, lora_a.to(x.dtype).transpose(1, 2)).mul_(scale)
+        out.baddbmm_(low, lora_b.to(x.dtype).transpose(1, 2))
+        ctx.save_for_backward(seen, mask, low, weight, lora_a, lora_b)
+        ctx.scale = scale
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        seen, mask, low, weight, lora_a, lora_b = ctx.saved_tensors
+        grad = grad_outputs[0].contiguous()
+        grad_low = torch.bmm(grad, lora_b.to(grad.dtype)).mul_(ctx.scale)
+        grad_a = torch.bmm(grad_low.transpose(1, 2), seen).to(lora_a.dtype)
+        grad_b = torch.bmm(grad.transpose(1, 2), low).to(lora_b.dtype)
+        grad_x = None
+        if ctx.needs_input_grad[0]:
+            grad_x = torch.mm(grad.flatten(0, 1), weight).view_as(seen)
+            if mask is None:
+                grad_x.baddbmm_(grad_low, lora_a.to(grad.dtype))
+            else:
+                grad_x.addcmul_(torch.bmm(grad_low, lora_a.to(grad.dtype)), mask)
+        return grad_x, None, None, None, grad_a, grad_b, None
+
+
+class PackedLoraLinear(nn.Module):
+    """A frozen linear module plus K adapters: base(x) + scale * B_k A_k dropout(x).
+
+    Shapes: x [K * b, ..., d_in], adapter k owning rows k * b to (k + 1) * b; lora_A [K, r, d_in];
+    lora_B [K, d_out, r]; result [K * b, ..., d_out]. Adapter weights are float32 and used in the type of x.
+    """
+
+    def __init__(
+        self, base: nn.Linear, n_adapters: int, rank: int, *, scale: float, dropout: AdapterDropout
+    ) -> None:
+        super().__init__()
+        self.base = base
+        self.scale = scale
+        self.lora_A = nn.Parameter(torch.zeros(n_adapters, rank, base.in_features))
+        self.lora_B = nn.Parameter(torch.zeros(n_adapters, base.out_features, rank))
+        self._dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Base output plus every adapter's own update.
+
+        Raises:
+            ValueError: the first dimension of x is not a multiple of the number of adapters.
+        """
+        n_adapters = self.lora_A.shape[0]
+        if x.shape[0] % n_adapters:
+            raise ValueError(f"{x.shape[0]} rows cannot be shared equally among {n_adapters} packed adapters")
+        tokens = x.reshape(n_adapters, -1, x.shape[-1])
+        mask, scale = None, self.scale
+        if self._dropout.active:
+            mask, scale = self._dropout.mask(tokens), self.scale / self._dropout.keep
+        out = _LinearWithUpdates.apply(
+            tokens, mask, self.base.weight, self.base.bias, self.lora_A, self.lora_B, scale
+        )
+        return out.view(*x.shape[:-1], -1)
+
+
+@dataclass(frozen=True)
+class PackedLora:
+    """K adapters inside one model: their modules by name, in the model's order, and what they share."""
+
+    modules: dict[str, PackedLoraLinear]
+    seeds: tuple[int, ...]
+    lora: Lora
+    dropout: AdapterDropout
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """Stacked parameters [K, ...] by name, in a fixed order."""
+        named: dict[str, nn.Parameter] = {}
+        for name, module in self.modules.items():
+            named[f"{name}.lora_A"] = module.lora_A
+            named[f"{name}.lora_B"] = module.lora_B
+        return named
+
+
+def pack_lora(model: nn.Module, lora: Lora, seeds: Sequence[int]) -> PackedLora:
+    """Replace the target modules of a model, in place, by modules that carry one adapter per split seed.
+
+    All other parameters are frozen. A starts Kaiming-uniform with a = sqrt(5) and B at zero, as PEFT does; each
+    split seed draws the A of all modules in the model's order from its own CPU generator, whatever the device.
+
+    Args:
+        model: any model whose targets are `nn.Linear`.
+        lora: rank, alpha, dropout and the last names of the target modules.
+        seeds: split seeds of the pack, each once.
+
+    Raises:
+        ValueError: a target name that is no linear module of the model; no seeds, or a seed given twice.
+    """
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"a pack needs split seeds, each once; given {list(seeds)}")
+    targets = _target_modules(model, lora.targets)
+    model.requires_grad_(requires_grad=False)
+    dropout = AdapterDropout(seeds, lora.dropout)
+    generators = [seeded_generator(seed, _INIT) for seed in seeds]
+    packed: dict[str, PackedLoraLinear] = {}
+    for name, base in targets.items():
+        module = PackedLoraLinear(base, len(seeds), lora.rank, scale=lora.alpha / lora.rank, dropout=dropout)
+        with torch.no_grad():
+            for k, generator in enumerate(generators):
+                nn.init.kaiming_uniform_(module.lora_A[k], a=math.sqrt(5), generator=generator)
+        parent, _, last = name.rpartition(".")
+        setattr(model.get_submodule(parent), last, module.to(base.weight.device))
+        packed[name] = module
+    return PackedLora(packed, tuple(seeds), lora, dropout)
+
+
+def _target_modules(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Linear]:
+    """Linear modules by full name whose last name is a target, in the model's order."""
+    linear = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    known = list(dict.fromkeys(name.rpartition(".")[2] for name in linear))
+    unknown = [target for target in targets if target not in known]
+    if unknown:
+        raise ValueError(f"lora.targets {unknown} are no linear modules of the model; it has {known}")
+    return {name: module for name, module in linear.items() if name.rpartition(".")[2] in targets}

@@ -1,0 +1,184 @@
+"""The training loop: K models of one study at once.
+
+What belongs here: optimizer, gradient clipping, learning rate, checkpoints and resumption, for any `Task`. What does
+not: files of checkpoints (the caller's `on_checkpoint`), the models (`language`, `vision`).
+
+The loss of a step is the sum over models of the mean over each model's batch, and gradients are clipped per model, so
+that every model is trained as if it were alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memo_assets.config import Training
+from memo_assets.training.batches import pack_batches
+from memo_assets.training.schedule import checkpoint_steps, learning_rate, steps_per_epoch
+from memo_assets.training.state import RunState, content_hash, load_state, save_state
+from memo_assets.training.task import Task
+
+
+@dataclass(frozen=True)
+class CheckpointStats:
+    """How training went since the checkpoint before.
+
+    learning_rate: of the last step made; 0 at epoch 0.
+    mean_loss, median_loss: float64 [K], training loss over all samples seen; None at epoch 0, where none were.
+    """
+
+    learning_rate: float
+    mean_loss: np.ndarray | None
+    median_loss: np.ndarray | None
+
+
+OnCheckpoint = Callable[[float, int, CheckpointStats], None]
+OnProgress = Callable[[int, int], None]
+
+
+def train(
+    task: Task,
+    train_rows: np.ndarray,
+    recipe: Training,
+    *,
+    state_path: Path,
+    on_checkpoint: OnCheckpoint,
+    on_progress: OnProgress | None = None,
+) -> None:
+    """Train all models of a task, or go on where a killed run stood; ends with bit-equal weights either way.
+
+    At every checkpoint `on_checkpoint` runs first and the state is saved after it, so a run killed in between calls
+    it once more for the same epoch: what it writes must be replaceable. A run that had ended calls nothing and leaves
+    the task with its final weights.
+
+    Args:
+        task: the models and their data.
+        train_rows: int64 [K, n], training samples of each model as positions in the data set.
+        recipe: the training recipe.
+        state_path: file of the run's state; if it exists, the run resumes there.
+        on_checkpoint: called with epoch, steps made and statistics.
+        on_progress: called after every step with steps made and steps in all.
+
+    Raises:
+        ValueError: rows that do not fit the task; a checkpoint between two steps; a state of another run.
+        FloatingPointError: a loss or gradient is not finite; the message names split seed and step.
+    """
+    _check_rows(task, train_rows)
+    n_train = train_rows.shape[1]
+    per_epoch = steps_per_epoch(recipe, n_train)
+    total = recipe.epochs * per_epoch
+    epoch_at = {step: epoch for epoch, step in checkpoint_steps(recipe, n_train).items()}
+    parameters = task.parameters()
+    optimizer = torch.optim.AdamW(
+        list(parameters.values()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+    )
+    identity = {
+        "seeds": list(task.seeds),
+        "recipe": recipe.model_dump(mode="json"),
+        "train_rows": content_hash(train_rows),
+        "settings": dict(task.settings),
+    }
+    if state_path.exists():
+        state = load_state(state_path, identity)
+        _restore(state, task, optimizer)
+        done = state.step
+    else:
+        on_checkpoint(0.0, 0, CheckpointStats(0.0, None, None))
+        save_state(state_path, parameters, optimizer, step=0, identity=identity)
+        done = 0
+
+    losses: list[Tensor] = []
+    batches: list[np.ndarray] = []
+    for step in range(done, total):
+        epoch, position = divmod(step, per_epoch)
+        if not batches or position == 0:
+            batches = pack_batches(
+                train_rows, task.lengths, epoch, seeds=task.seeds, batch_size=recipe.batch_size
+            )
+        rate = learning_rate(recipe, step, total)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        losses.append(_step(task, optimizer, batches[position], step=step, max_norm=recipe.max_grad_norm))
+        if on_progress is not None:
+            on_progress(step + 1, total)
+        if step + 1 in epoch_at:
+            seen = torch.cat(losses, dim=1).double().cpu().numpy()
+            stats = CheckpointStats(rate, seen.mean(axis=1), np.median(seen, axis=1))
+            on_checkpoint(epoch_at[step + 1], step + 1, stats)
+            save_state(state_path, parameters, optimizer, step=step + 1, identity=identity)
+            losses.clear()
+
+
+def clip_per_model(gradients: list[Tensor], max_norm: float) -> Tensor:
+    """Scale each model's gradient, in place, to a norm of at most max_norm.
+
+    Args:
+        gradients: stacked [K, ...], one per parameter.
+        max_norm: largest Euclidean norm over all parameters of one model.
+
+    Returns:
+        The norms before clipping, [K].
+    """
+    by_model = [gradient.flatten(1) for gradient in gradients]
+    norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in by_model]).norm(dim=0)
+    factors = (max_norm / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
+    if bool((factors < 1).any()):
+        for gradient in by_model:
+            gradient.mul_(factors)
+    return norms
+
+
+def _step(
+    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, *, step: int, max_norm: float
+) -> Tensor:
+    """One optimizer step on rows [K, b]; returns the losses [K, b]."""
+    loss = task.losses(rows, step)
+    _check_finite(loss.detach(), "training loss", task, step)
+    loss.mean(dim=1).sum().backward()
+    gradients = [p.grad for p in task.parameters().values() if p.grad is not None]
+    norms = clip_per_model(gradients, max_norm)
+    _check_finite(norms.unsqueeze(1), "gradient norm", task, step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+def _check_finite(values: Tensor, name: str, task: Task, step: int) -> None:
+    """Raise FloatingPointError naming the first model with a value [K, b] that is not finite."""
+    finite = torch.isfinite(values)
+    if not bool(finite.all()):
+        k = int((~finite).any(dim=1).int().argmax())
+        value = float(values[k][~finite[k]][0])
+        raise FloatingPointError(
+            f"{name} of split seed {task.seeds[k]} is {value} at step {step + 1}; "
+            "lower training.learning_rate or training.max_grad_norm, or raise training.warmup_steps"
+        )
+
+
+def _check_rows(task: Task, train_rows: np.ndarray) -> None:
+    n_samples = len(task.lengths)
+    if train_rows.ndim != 2 or len(train_rows) != len(task.seeds):
+        raise ValueError(
+            f"train_rows {train_rows.shape} given, expected [{len(task.seeds)} models, n samples]"
+        )
+    if train_rows.min() < 0 or train_rows.max() >= n_samples:
+        raise ValueError(
+            f"train_rows run from {train_rows.min()} to {train_rows.max()}, expected positions 0 to {n_samples - 1}"
+        )
+
+
+def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> None:
+    """Put a stored state into the parameters and their optimizer."""
+    with torch.no_grad():
+        for name, parameter in task.parameters().items():
+            stored = state.tensors[name]
+            parameter.copy_(stored["value"])
+            if state.step:
+                optimizer.state[parameter] = {
+                    "step": torch.tensor(float(state.step), device=parameter.device),
+                    "exp_avg": stored["exp_avg"].to(parameter.device),
+                    "exp_avg_sq": stored["exp_avg_sq"].to(parameter.device),
+                }

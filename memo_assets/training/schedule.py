@@ -1,0 +1,49 @@
+"""Steps, checkpoints and learning rate of a recipe.
+
+What belongs here: arithmetic on the recipe alone, without torch, since the study checker calls it too.
+"""
+
+import math
+
+from memo_assets.config import Training
+
+
+def steps_per_epoch(recipe: Training, n_train: int) -> int:
+    """Optimizer steps in one pass over n_train samples; the last batch may be smaller and is never dropped."""
+    if n_train < 1:
+        raise ValueError(f"a model needs at least 1 training sample, given {n_train}")
+    return math.ceil(n_train / recipe.batch_size)
+
+
+def checkpoint_steps(recipe: Training, n_train: int) -> dict[float, int]:
+    """Optimizer steps made at each checkpoint, by epoch, in rising order.
+
+    Raises:
+        ValueError: a checkpoint's epoch falls between two steps; the message names it and the nearest that does not.
+    """
+    per_epoch = steps_per_epoch(recipe, n_train)
+    steps: dict[float, int] = {}
+    for epoch in recipe.checkpoints:
+        step = round(epoch * per_epoch)
+        if not math.isclose(epoch * per_epoch, step, rel_tol=1e-9, abs_tol=1e-9):
+            raise ValueError(
+                f"checkpoint {epoch} is {epoch * per_epoch:g} steps with {per_epoch} steps per epoch ({n_train} "
+                f"samples in batches of {recipe.batch_size}), expected a whole number; the nearest allowed epoch "
+                f"is {step / per_epoch!r}, or change training.batch_size"
+            )
+        steps[epoch] = step
+    return steps
+
+
+def learning_rate(recipe: Training, step: int, total_steps: int) -> float:
+    """Learning rate of optimizer step `step`, counted from 0.
+
+    It rises linearly from 0, then is constant or falls linearly to 0 after the last step, as the schedules of the
+    transformers library do: with a warm-up, the first step has rate 0.
+    """
+    warmup = recipe.warmup_steps
+    if step < warmup:
+        return recipe.learning_rate * step / warmup
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
+    return recipe.learning_rate * max(0, total_steps - step) / max(1, total_steps - warmup)

@@ -1,0 +1,64 @@
+"""What the training loop and the forward pass need to know of the models they work on.
+
+What belongs here: the contract `Task`, K models over one data set, and what its methods return. What does not: any
+model (`language`, `vision`).
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from torch import Tensor, nn
+
+
+class Prediction(NamedTuple):
+    """Outputs of K models on b samples.
+
+    option_logits: float32 [K, b, C], logits of each sample's own options, -inf beyond their number.
+    loss: float32 [K, b], cross-entropy of the given label over everything the model can answer: the training loss.
+    hidden: float32 [L, K, b, d], hidden states of layers 1 to L where the answer is predicted, or None.
+    """
+
+    option_logits: Tensor
+    loss: Tensor
+    hidden: Tensor | None
+
+
+class Task(Protocol):
+    """K models, one per split seed, over one data set of N samples. `rows` are positions in the data set."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Split seeds, in the order of the pack."""
+        ...
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """int64 [N], tokens of every sample; 1 where the notion has no meaning."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        """All that determines the training beside recipe, split seeds and rows, as JSON values."""
+        ...
+
+    def parameters(self) -> dict[str, nn.Parameter]:
+        """What is trained, stacked over models [K, ...], by name in a fixed order."""
+        ...
+
+    def losses(self, rows: np.ndarray, step: int) -> Tensor:
+        """Training loss per sample [K, b], with gradient, for rows int64 [K, b] at optimizer step `step`."""
+        ...
+
+    def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
+        """Outputs of all models on the same rows int64 [b], without dropout or gradient."""
+        ...
+
+    def export(self, k: int, directory: Path) -> None:
+        """Write model k to a directory; no file is ever seen incomplete, and one that is there is replaced."""
+        ...
+
+    def load(self, k: int, directory: Path) -> None:
+        """Read what `export` wrote into slot k."""
+        ...

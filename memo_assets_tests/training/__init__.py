@@ -1,0 +1,74 @@
+"""Tiny worlds for the tests of training: random models and samples, no downloads."""
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from memo_assets.config import Lora, Training
+from memo_assets.data.tokens import TokenizedSamples
+from memo_assets.training.language import LanguageTask
+from memo_assets.training.vision import VisionTask
+
+VOCABULARY = 120
+ALL_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
+
+
+def tiny_llama(*, tied: bool = False) -> LlamaForCausalLM:
+    """Two blocks of width 32, random but the same at every call."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        vocab_size=VOCABULARY,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+def random_samples(n: int = 64) -> TokenizedSamples:
+    """Contexts of 3 to 15 random tokens; two to four options; random given labels."""
+    rng = np.random.default_rng(5)
+    lengths = rng.integers(3, 16, n)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    n_options = rng.integers(2, 5, n)
+    options = np.where(np.arange(4) < n_options[:, None], np.array([11, 12, 13, 14]), -1)
+    ids = rng.integers(20, VOCABULARY, offsets[-1]).astype(np.int32)
+    return TokenizedSamples(ids, offsets, options, rng.integers(0, n_options))
+
+
+def language_task(
+    seeds: list[int], *, dropout: float = 0.0, tied: bool = False, alpha: float = 8.0
+) -> LanguageTask:
+    """All projections and lm_head, rank 4."""
+    lora = Lora(rank=4, alpha=alpha, dropout=dropout, targets=ALL_TARGETS)
+    return LanguageTask(tiny_llama(tied=tied), random_samples(), lora, seeds=seeds)
+
+
+def vision_task(seeds: list[int]) -> VisionTask:
+    """64 random images of 12 pixels, three classes, hidden layers 10 and 10."""
+    rng = np.random.default_rng(6)
+    images = rng.random((64, 12), dtype=np.float32)
+    return VisionTask(images, rng.integers(0, 3, 64), 3, hidden_widths=[10, 10], seeds=seeds)
+
+
+def train_rows(seeds: list[int], n: int = 40) -> np.ndarray:
+    """Each split seed's own n of 64 samples."""
+    return np.stack([np.random.RandomState(seed).choice(64, n, replace=False) for seed in seeds])
+
+
+def recipe(epochs: int, checkpoints: list[float] | None = None, **changes: object) -> Training:
+    """Batches of 8, peak rate 0.01, three warm-up steps, then linear."""
+    settings: dict[str, object] = {
+        "learning_rate": 1e-2,
+        "batch_size": 8,
+        "epochs": epochs,
+        "checkpoints": checkpoints or [0.0, float(epochs)],
+        "warmup_steps": 3,
+        "schedule": "linear",
+        "weight_decay": 0.01,
+    }
+    return Training.model_validate({**settings, **changes})

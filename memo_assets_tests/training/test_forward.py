@@ -1,0 +1,40 @@
+"""The forward pass over all samples."""
+
+import numpy as np
+import pytest
+
+from memo_assets.training.forward import forward
+
+from . import language_task, vision_task
+
+
+def test_results_are_in_sample_order_whatever_the_batches() -> None:
+    task = language_task([0, 1, 2])
+    one_by_one = forward(task, 64, hidden=True, batch_tokens=1)
+    together = forward(task, 64, hidden=True)
+    assert one_by_one.option_logits.shape == (3, 64, 4)
+    assert one_by_one.loss.shape == (3, 64)
+    assert one_by_one.hidden is not None
+    assert together.hidden is not None
+    assert one_by_one.hidden.shape == (2, 3, 64, 32)
+    np.testing.assert_allclose(one_by_one.option_logits, together.option_logits, atol=2e-5)
+    np.testing.assert_allclose(one_by_one.loss, together.loss, atol=2e-5)
+    np.testing.assert_allclose(one_by_one.hidden, together.hidden, atol=2e-5)
+    single = task.predict(np.array([17]), hidden=False)
+    np.testing.assert_allclose(together.loss[:, 17], single.loss[:, 0].numpy(), atol=2e-5)
+
+
+def test_only_the_first_samples_and_no_hidden_states_by_default() -> None:
+    task = vision_task([0, 1])
+    part, whole = forward(task, 10), forward(task, 64, hidden=True, batch_tokens=7)
+    assert part.hidden is None
+    np.testing.assert_allclose(part.option_logits, whole.option_logits[:, :10], atol=1e-6)
+    assert whole.hidden is not None
+    assert whole.hidden.shape == (2, 2, 64, 10)
+    assert (whole.hidden >= 0).all()
+
+
+@pytest.mark.parametrize("n_samples", [0, 65])
+def test_a_number_of_samples_beyond_the_data_is_refused(n_samples: int) -> None:
+    with pytest.raises(ValueError, match=f"n_samples = {n_samples} given, expected 1 to 64"):
+        forward(vision_task([0]), n_samples)
