@@ -5,14 +5,15 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 3000
 
-.PHONY: help setup demo test ui lint clean
+.PHONY: help setup demo test ui lint results clean
 
 help:
-	@echo "make demo   set up, then run both demo studies from raw data to report"
-	@echo "make test   set up, then run all tests"
-	@echo "make ui     open the Dagster web UI on http://127.0.0.1:$(PORT)"
-	@echo "make lint   ruff (lint and format) and pyright"
-	@echo "make clean  remove the virtual environment and caches; the warehouse stays"
+	@echo "make demo     set up, then run both demo studies from raw data to report"
+	@echo "make test     set up, then run all tests"
+	@echo "make ui       open the Dagster web UI on http://127.0.0.1:$(PORT)"
+	@echo "make lint     ruff (lint and format) and pyright"
+	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 20 minutes)"
+	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
 
 setup: $(READY)
 
@@ -35,6 +36,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+results: $(READY)
+	$(BIN)/python benchmarks/demo_results.py --readme README.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis
