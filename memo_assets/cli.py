@@ -1,9 +1,13 @@
 """The command `memo`."""
 
+import csv
 import json
+import math
 import os
 import sys
 import warnings
+from contextlib import closing
+from decimal import Decimal
 from typing import Annotated, NoReturn
 
 import typer
@@ -21,7 +25,7 @@ app.add_typer(study_app, name="study")
 
 _console = Console()
 _errors = Console(stderr=True)
-DEMO_STUDIES = ["digits", "cities"]
+DEMO_STUDIES = ["cities", "digits"]
 
 
 @app.callback()
@@ -32,10 +36,11 @@ def _settings() -> None:
 @app.command()
 def demo(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Studies to bring up to date; by default digits and cities.")
+        list[str] | None, typer.Argument(help="Studies to bring up to date; by default cities and digits.")
     ] = None,
 ) -> None:
     """Bring the demo studies up to date: only what is missing or stale is run."""
+    from memo_assets.compute.local import LocalExecutor
     from memo_assets.console import LiveProgress, results_table
     from memo_assets.definitions import build_defs
     from memo_assets.instance import open_instance
@@ -48,11 +53,13 @@ def demo(
         studies = [load_study(name) for name in names or DEMO_STUDIES]
     except StudyError as error:
         _fail(str(error))
-    with LiveProgress(_console) as watcher, open_instance() as instance:
-        definitions = build_defs(studies, {"observer": watcher})
+    with LiveProgress(_console) as watcher, open_instance() as instance, closing(LocalExecutor()) as executor:
+        definitions = build_defs(studies, {"observer": watcher, "executor": executor})
         for study in studies:
             try:
-                runs = bring_up_to_date(study, definitions, instance, watcher)
+                runs = bring_up_to_date(
+                    study, definitions, instance, watcher, before_first_run=executor.warm_up
+                )
             except RunFailed as error:
                 _fail(str(error))
             if not runs:
@@ -106,19 +113,24 @@ def sql(
     try:
         with reading() as connection:
             connection.execute("SET enable_external_access = false")
-            frame = connection.sql(query)
-            if frame is None:
-                _fail("the statement returns no rows; expected one SELECT")
-            rows = frame.df()
-    except (WarehouseError, duckdb.Error) as error:
+            kinds = [statement.type.name for statement in connection.extract_statements(query)]
+            if kinds not in (["SELECT"], ["EXPLAIN"]):
+                _fail(
+                    f"expected one SELECT, given {' and '.join(kinds) or 'nothing'}; the warehouse is read-only"
+                )
+            relation = connection.execute(query)
+            columns, rows = [name for name, *_ in relation.description], relation.fetchall()
+    except (WarehouseError, OSError, duckdb.Error) as error:
         _fail(str(error))
+    # csv and json are for pipes: free of markup and wrapping, every digit kept.
     if output == "csv":
-        print(rows.to_csv(index=False), end="")  # noqa: T201 - for pipes, free of markup and wrapping
+        csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
     elif output == "json":
-        print(json.dumps(json.loads(rows.to_json(orient="records")), indent=1))  # noqa: T201
+        records = [{name: _plain(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+        print(json.dumps(records, indent=1, default=str, allow_nan=False))  # noqa: T201
     else:
-        table = Table(*(escape(str(column)) for column in rows.columns))
-        for row in rows.head(limit).itertuples(index=False):
+        table = Table(*(escape(column) for column in columns))
+        for row in rows[:limit]:
             table.add_row(*(escape(_cell(value)) for value in row))
         _console.print(table)
         if len(rows) > limit:
@@ -177,6 +189,17 @@ def study_check(
     for name, value in facts.items():
         _console.print(f"{name}: {value}", highlight=False)
     _console.print("[green]fine[/]")
+
+
+def _plain(value: object) -> object:
+    """A value as JSON knows it: what is not finite becomes null, a decimal a number; lists and records likewise."""
+    if isinstance(value, dict):
+        return {str(key): _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    if isinstance(value, (float, Decimal)):
+        return float(value) if math.isfinite(value) else None
+    return value
 
 
 def _cell(value: object) -> str:

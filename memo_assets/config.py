@@ -95,6 +95,13 @@ class TinyLlama(Config):
     seed: Seed = Field(default=0, description="Seed of initial weights and of the order of sentences.")
 
     @model_validator(mode="after")
+    def _sentences_hold_both(self) -> "TinyLlama":
+        for sentence in self.sentences:
+            if "{text}" not in sentence or "{label}" not in sentence:
+                raise ValueError(f"sentence {sentence!r} must hold both {{text}} and {{label}}")
+        return self
+
+    @model_validator(mode="after")
     def _heads_divide(self) -> "TinyLlama":
         if self.hidden % (2 * self.heads):
             raise ValueError(

@@ -105,10 +105,12 @@ def results_table(subject: Subject) -> Table:
     """Predictors of one audited model at its prediction epoch: AUC, FPR at TPR .75, TPR at FPR 1 %, default rule."""
     known = facts(subject)
     table = Table(title=f"{subject.study.title} ({subject.study.name})", caption=_caption(subject, known))
-    table.add_column("Predictor")
-    for heading in ("AUC", "FPR at TPR .75", "TPR at FPR .01", "rule PSMI < 0: FPR, TPR"):
+    table.add_column("Predictor", no_wrap=True)
+    for heading in ("AUC", "FPR@TPR .75", "TPR@FPR .01", "PSMI < 0: FPR, TPR"):
         table.add_column(heading, justify="right")
-    for row in results(subject).itertuples():
+    rows = results(subject)
+    shown = rows[rows["is_last_layer"] | (rows["predictor"] == "psmi")]
+    for row in shown.itertuples():
         layer = int(row.layer) or None  # pyright: ignore[reportArgumentType]
         best = " (best layer)" if row.is_best_layer and not row.is_last_layer else ""
         rule = f"{row.rule_fpr:.3f}, {row.rule_tpr:.3f}" if row.predictor == "psmi" else ""

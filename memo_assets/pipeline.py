@@ -5,7 +5,7 @@ shown (`console`), what is stale (`status`).
 """
 
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -63,7 +63,12 @@ def stages(study: Study) -> list[Stage]:
 
 
 def bring_up_to_date(
-    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, watcher: Watcher
+    study: Study,
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    watcher: Watcher,
+    *,
+    before_first_run: Callable[[Study], None] | None = None,
 ) -> int:
     """Run every asset of a study that is missing or stale, for just the partitions that are.
 
@@ -72,6 +77,7 @@ def bring_up_to_date(
         definitions: that hold the study's assets; the resource `observer` should be the watcher.
         instance: where the runs are recorded.
         watcher: is told what happens.
+        before_first_run: called with the study if anything is to be run, such as `LocalExecutor.warm_up`.
 
     Returns:
         Number of runs; 0 means that everything was fresh.
@@ -82,6 +88,8 @@ def bring_up_to_date(
     runs = 0
     for stage in stages(study):
         for names, partitions in _todo(study, definitions, instance, stage):
+            if not runs and before_first_run is not None:
+                before_first_run(study)
             _run(study, definitions, instance, watcher, names=names, partitions=partitions)
             runs += 1
     return runs

@@ -28,12 +28,26 @@ def check_study(name_or_path: str | Path) -> dict[str, object]:
 def _check_data(study: Study) -> dict[str, object]:
     from memo_assets.data.items import load_items
     from memo_assets.data.samples import build_samples
+    from memo_assets.data.splits import split_mask
     from memo_assets.training.schedule import checkpoint_steps, steps_per_epoch
 
     items = load_items(study.data, study.data_seed, Path.cwd())
     samples = build_samples(items, study)
     pool = samples[samples["part"] == "pool"]
     n_train = int(study.shadows.train_share * len(pool))
+    if not n_train:
+        raise ValueError(
+            f"shadows.train_share = {study.shadows.train_share} of a pool of {len(pool)} samples leaves none to train "
+            "on; raise it"
+        )
+    for seed in study.shadows.audited:
+        labels = pool["given_label"].iloc[split_mask(len(pool), study.shadows.train_share, seed)]
+        counts = labels.value_counts().sort_index()
+        if len(counts) < 2 or counts.min() < 2:
+            raise ValueError(
+                f"split seed {seed} trains on {counts.to_dict()} (samples by label), and scoring it takes two labels and "
+                "two samples of each: give more data, raise shadows.train_share, or audit another split seed"
+            )
     points = checkpoint_steps(study.training, n_train)
     return {
         "study": study.name,

@@ -5,6 +5,9 @@ What does not: Dagster (the component calls this module, and so does the command
 same message).
 """
 
+import re
+from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -99,15 +102,25 @@ def read_study(path: Path) -> Study:
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read as UTF-8 text: {error}") from error
     try:
-        document = yaml.safe_load(text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise StudyError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from error
+        document = yaml.safe_load(text)
+        repeated = list(_repeated_keys(node))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-02-30
+        mark = getattr(error, "problem_mark", None)
+        at = f":{mark.line + 1}" if mark else ""
+        raise StudyError(f"{path}{at}: not valid YAML: {' '.join(str(error).split())}") from error
+    if repeated:
+        raise StudyError("\n".join(f"{path}:{problem}" for problem in repeated))
     if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
         raise StudyError(f"{path}: expected `type: {COMPONENT_TYPE}` and a block `attributes:`")
     if document.get("type") != COMPONENT_TYPE:
         raise StudyError(
             f"{path}:{_line(node, ('type',))}: type: given {document.get('type')!r}, expected {COMPONENT_TYPE}"
+        )
+    if unknown := [key for key in document if key not in ("type", "attributes")]:
+        raise StudyError(
+            f"{path}:{_line(node, (unknown[0],))}: {unknown[0]}: unknown field; allowed here: attributes, type "
+            "(settings of the study stand below attributes, indented)"
         )
     try:
         study = Study.model_validate(document["attributes"])
@@ -127,53 +140,87 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
     return study.model_copy(update={"data": data, "model": model})
 
 
+def _repeated_keys(node: yaml.Node | None, above: str = "") -> Iterator[str]:
+    """One line for every key that a block holds twice: YAML itself would silently keep the last."""
+    if isinstance(node, yaml.MappingNode):
+        lines: dict[str, int] = {}
+        for key, value in node.value:
+            line, field = key.start_mark.line + 1, f"{above}{key.value}"
+            if field in lines:
+                yield f"{line}: {field.removeprefix('attributes.')}: given twice, in lines {lines[field]} and {line}; keep one"
+            lines[field] = line
+            yield from _repeated_keys(value, f"{field}.")
+    elif isinstance(node, yaml.SequenceNode):
+        for value in node.value:
+            yield from _repeated_keys(value, above)
+
+
 def _problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
     """One line for one pydantic error: file, line, field, what was given, what is allowed."""
-    location = [part for part in problem["loc"] if not _is_union_tag(problem["loc"], part)]
+    tagged, kind, given = problem["loc"], problem["type"], problem.get("input")
+    location = list(tagged)
+    if len(tagged) > 1 and tagged[0] in _tag_fields():
+        del location[1]  # pydantic names the chosen member of a union there, where the file has no such key
+    if kind.startswith("union_tag"):
+        location.append(_tag_fields()[tagged[0]])
     field = ".".join(str(part) for part in location) or "study"
-    message = problem["msg"].removeprefix("Value error, ")
-    kind, given = problem["type"], problem.get("input")
+    message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
     if kind == "extra_forbidden":
-        message = f"unknown field; allowed here: {', '.join(_fields_at(location[:-1]))}"
-    elif kind == "union_tag_invalid":
-        context = problem["ctx"]
-        field = f"{field}.{context['discriminator'].strip(chr(39))}"
-        message = f"given {context['tag']!r}; allowed: {context['expected_tags'].replace(chr(39), '')}"
+        message = f"unknown field; allowed here: {', '.join(_fields_at(tagged[:-1]))}"
+    elif kind.startswith("union_tag"):
+        allowed = ", ".join(_place(tagged)["discriminator"]["mapping"])
+        message = f"given {given[location[-1]]!r}" if kind == "union_tag_invalid" and given else "is missing"
+        message += f"; allowed: {allowed}"
     elif kind == "missing":
         message = "is missing"
-    elif kind != "value_error" and not isinstance(given, (dict, list)):
-        message = f"given {given!r}; {message[:1].lower()}{message[1:]}"
+    elif kind.startswith("model_"):
+        message = f"given {_shown(given)}; expected a block with fields among {', '.join(_fields_at(tagged))}"
+    elif kind not in ("value_error", "too_short", "too_long"):
+        message = f"given {_shown(given)}; {message[:1].lower()}{message[1:]}{_hint(kind, given)}"
     return f"{path}:{_line(node, ('attributes', *location))}: {field}: {message}"
 
 
-def _is_union_tag(location: tuple[int | str, ...], part: int | str) -> bool:
-    """Pydantic names the chosen member of a union in the location, where the file has no such key."""
-    tags = {"data": ("cities", "digits", "table"), "model": ("tiny_llama", "pretrained", "mlp")}
-    return len(location) > 1 and location[1] == part and part in tags.get(str(location[0]), ())
+def _shown(given: object) -> str:
+    if isinstance(given, (dict, list)):
+        return "a block" if isinstance(given, dict) else "a list"
+    return "nothing" if given is None else repr(given)
 
 
-def _fields_at(location: list[int | str]) -> list[str]:
+def _hint(kind: str, given: object) -> str:
+    """What to do where YAML reads something else than what one sees."""
+    if kind == "string_type" and isinstance(given, (bool, int, float, date)):
+        return "; write it in quotes"
+    if kind == "float_type" and isinstance(given, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", given):
+        return "; YAML takes it for text: write it like 1.0e-3, with a point and a sign, without quotes"
+    return ""
+
+
+def _tag_fields() -> dict[str, str]:
+    """The blocks that have several forms, each with the field that tells which."""
+    return {
+        name: field.discriminator
+        for name, field in Study.model_fields.items()
+        if isinstance(field.discriminator, str)
+    }
+
+
+def _fields_at(location: tuple[int | str, ...]) -> list[str]:
     """Names of the fields allowed at a place of the study, for error messages."""
-    schema = Study.model_json_schema()
-    here = [schema]
+    place = _place(location)
+    return sorted(place["properties"]) if "properties" in place else [place["discriminator"]["propertyName"]]
+
+
+def _place(location: tuple[int | str, ...]) -> dict[str, Any]:
+    """JSON schema of a block of the study; a location as in pydantic's errors."""
+    schema = place = Study.model_json_schema()
     for part in location:
-        here = [
-            found
-            for place in here
-            for target in _resolve(schema, place)
-            for found in _resolve(schema, target.get("properties", {}).get(str(part), {}))
-        ]
-    return sorted({name for place in here for name in place.get("properties", {})})
-
-
-def _resolve(schema: dict, place: dict) -> list[dict]:
-    if "$ref" in place:
-        return [schema["$defs"][place["$ref"].rsplit("/", 1)[1]]]
-    if "oneOf" in place or "anyOf" in place:
-        return [
-            found for option in place.get("oneOf") or place["anyOf"] for found in _resolve(schema, option)
-        ]
-    return [place]
+        if "discriminator" in place:
+            found = {"$ref": place["discriminator"]["mapping"][part]}
+        else:
+            found = place["properties"][part]
+        references = [option["$ref"] for option in (found, *found.get("anyOf", [])) if "$ref" in option]
+        place = schema["$defs"][references[0].rsplit("/", 1)[1]] if references else found
+    return place
 
 
 def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
@@ -181,7 +228,7 @@ def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
     line = 1
     for part in location:
         if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if key.value == str(part)]
+            found = [(key, value) for key, value in node.value if str(key.value) == str(part)]
             if not found:
                 break
             line, node = found[0][0].start_mark.line + 1, found[0][1]

@@ -34,6 +34,8 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.Data
         for target in study.shadows.audited:
             member = inside[target]
             scores = log_lira(gaps, inside, target)[member]
+            # Untrained adapters all answer alike: both hypotheses have the same likelihood, whose log ratio is 0.
+            scores[np.ptp(gaps[:, member], axis=0) == 0] = 0.0
             n_in = inside[:, member].sum(axis=0) - 1
             frames.append(
                 pd.DataFrame(

@@ -64,7 +64,7 @@ def _inline(png: bytes, name: str) -> str:
 def _when(subject: "Subject") -> str:
     if subject.prediction_epoch is None:
         return f"at epoch {subject.judged_epoch:g} (the loss never fell enough for a prediction epoch)"
-    return f"at the prediction epoch, {subject.judged_epoch:g}"
+    return f"at epoch {subject.judged_epoch:g}, the prediction epoch"
 
 
 def _roc(subject: "Subject") -> "go.Figure":

@@ -11,8 +11,8 @@ from memo_assets.store.layout import Layout
 _FIGURE_TEXTS = {
     "figure_roc": (
         "How well each predictor tells memorized samples from the others",
-        "Further up and left is better; the diagonal is chance. Early log-LiRA needs all shadow models: it is what "
-        "an early prediction could reach at best.",
+        "Further up and left is better; the diagonal is chance. Early log-LiRA is the attack itself at this "
+        "checkpoint and needs all shadow models; it is drawn for comparison.",
     ),
     "figure_over_epochs": (
         "How early the prediction works",

@@ -17,7 +17,6 @@ import torch
 from memo_assets.compute.items import SeedResult, WorkItem
 from memo_assets.compute.scores import layer_scores_at
 from memo_assets.config import Study
-from memo_assets.models.tiny_llama import base_model_hash, pretrain_tiny_llama
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json, write_parquet
 from memo_assets.store.layout import epoch_folder
 from memo_assets.training.forward import forward
@@ -34,6 +33,8 @@ def base_model(item: WorkItem, on_progress: OnProgress) -> Results:
     model, layout = item.study.model, item.layout
     assert model.kind != "mlp"
     if model.kind == "tiny_llama":
+        from memo_assets.models.tiny_llama import base_model_hash, pretrain_tiny_llama
+
         background = pd.read_parquet(layout.background)
         name = base_model_hash(background, model)
         directory = layout.base_models / name
@@ -67,12 +68,16 @@ def adapters(item: WorkItem, on_progress: OnProgress) -> Results:
     samples = _samples(item)
     task = _task(item, samples)
     rows = np.stack([_train_rows(item, samples, seed) for seed in item.seeds])
-    made = item.folder / "made"
+    made, state = item.folder / "made", item.folder / "state" / "training.safetensors"
+    # Only an earlier, killed attempt leaves a state. Without one all is written anew, whatever lies there.
+    moved = {seed for seed in item.seeds if state.exists() and _already_moved(item, seed)}
+    if not state.exists():
+        shutil.rmtree(made, ignore_errors=True)
 
     def on_checkpoint(epoch: float, step: int, stats: CheckpointStats) -> None:
         for k, seed in enumerate(item.seeds):
             folder = made / f"seed={seed}"
-            if _already_moved(item, seed):
+            if seed in moved:
                 continue
             task.export(k, folder / epoch_folder(epoch))
             entry = {
@@ -88,18 +93,21 @@ def adapters(item: WorkItem, on_progress: OnProgress) -> Results:
         task,
         rows,
         study.training,
-        state_path=item.folder / "state" / "training.safetensors",
+        state_path=state,
         on_checkpoint=on_checkpoint,
         on_progress=lambda done, total: on_progress(done, total, "steps"),
     )
     results: Results = {}
     for seed in item.seeds:
         folder = made / f"seed={seed}"
-        if not _already_moved(item, seed):
-            entries = [folder / "log" / f"{epoch_folder(epoch)}.json" for epoch in study.training.checkpoints]
-            log = {"item": item.key, "checkpoints": [read_json(entry) for entry in entries]}
-            write_json(folder / "training.json", log)
-            shutil.rmtree(folder / "log")
+        if seed not in moved:
+            if not (folder / "training.json").is_file():  # else the attempt was killed right here
+                entries = [
+                    folder / "log" / f"{epoch_folder(epoch)}.json" for epoch in study.training.checkpoints
+                ]
+                log = {"item": item.key, "checkpoints": [read_json(entry) for entry in entries]}
+                write_json(folder / "training.json", log)
+            shutil.rmtree(folder / "log", ignore_errors=True)
             replace_folder(folder, layout.adapters(seed))
         log = read_json(layout.training_log(seed))["checkpoints"]
         facts = {
@@ -258,7 +266,7 @@ def _load(item: WorkItem, task: Task, epoch: float) -> None:
 
 
 def _already_moved(item: WorkItem, seed: int) -> bool:
-    """Whether an earlier, killed attempt of this very item has already put the seed's folder in its place."""
+    """Whether an earlier attempt of this very item has put the seed's folder in its place."""
     log = item.layout.training_log(seed)
     return (
         log.is_file()

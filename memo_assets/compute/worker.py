@@ -1,9 +1,13 @@
 """`python -m memo_assets.compute.worker ITEM.json`: compute one work item and write its result.
 
-Never imports Dagster. Ends with code 0 and a result without error, or with code 1 and a result that names it.
+Never imports Dagster. Ends with code 0 and a result without error, or with code 1 and a result that names it. With
+`--serve` instead of a file it computes item after item, named on standard input one a line, and answers each with its
+code: importing torch and transformers takes longer than many an item. What an item prints goes to its log either way.
 """
 
+import contextlib
 import fcntl
+import importlib
 import os
 import resource
 import shutil
@@ -19,6 +23,8 @@ from memo_assets.store.files import write_json
 
 _PROGRESS_EVERY_SECONDS = 0.5
 PARENT_VARIABLE = "MEMO_PARENT_PID"
+LOG_NAME = "log.txt"
+BUSY = 3
 
 
 class StaleItemError(RuntimeError):
@@ -56,8 +62,9 @@ def main(item_path: Path) -> int:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print(f"another worker is computing {item.key} right now; wait for it or end it", file=sys.stderr)  # noqa: T201
-            return 3
+            return BUSY
         started = time.monotonic()
+        _reset_peak_memory()
         try:
             result = _run(item, folder)
         except Exception as error:  # noqa: BLE001 - the last line of defence: the submitter must hear of it
@@ -66,7 +73,7 @@ def main(item_path: Path) -> int:
         result = result.model_copy(
             update={
                 "seconds": round(time.monotonic() - started, 3),
-                "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+                "peak_memory_bytes": _peak_memory_bytes(),
             }
         )
         try:
@@ -114,6 +121,36 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _reset_peak_memory() -> None:
+    """Let the kernel count the peak anew (Linux; elsewhere the peak is that of the process)."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def _peak_memory_bytes() -> int:
+    status = Path("/proc/self/status")
+    lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
+    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
+    return peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def serve() -> None:
+    """Compute the items named on standard input until it ends; answer each with its exit code, one a line."""
+    with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii") as answers:
+        for line in sys.stdin:
+            item_path = Path(line.removesuffix("\n"))
+            with (item_path.parent / LOG_NAME).open("ab") as log:
+                for stream in (sys.stdout, sys.stderr):
+                    stream.flush()
+                    os.dup2(log.fileno(), stream.fileno())
+            print(main(item_path), file=answers, flush=True)
+
+
 if __name__ == "__main__":
     _end_with_parent()
-    sys.exit(main(Path(sys.argv[1])))
+    if sys.argv[1] == "--serve":
+        for module in sys.argv[2:]:
+            importlib.import_module(module)
+        serve()
+    else:
+        sys.exit(main(Path(sys.argv[1])))

@@ -38,7 +38,7 @@ PREDICTORS: dict[str, Predictor] = {
     "cartography_mean": Predictor("Confidence", False, False, "Mean probability of the given label so far."),
     "cartography_sd": Predictor("Variability", True, False, "Its standard deviation so far."),
     "early_log_lira": Predictor(
-        "Early log-LiRA", True, False, "The attack itself at this checkpoint; needs all shadow models: a bound."
+        "Early log-LiRA", True, False, "The attack itself at this checkpoint; needs all shadow models."
     ),
     "random": Predictor("Random", True, False, "Uniform noise: what chance gives."),
 }

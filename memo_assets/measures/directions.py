@@ -160,7 +160,7 @@ def class_index(
         )
     counts = np.bincount(index, minlength=len(modelled))
     if counts.min() < 2:
-        small = {modelled[c].item(): int(counts[c]) for c in np.flatnonzero(counts < 2)}
+        small = {modelled.tolist()[c]: int(counts[c]) for c in np.flatnonzero(counts < 2)}
         raise ValueError(
             "Every class needs at least 2 samples to estimate its spread, but too few were given of (class: "
             f"samples) {small}: leave these samples out, merge the class with another, or take more samples."

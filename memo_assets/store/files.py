@@ -73,13 +73,19 @@ def write_parquet(path: Path, table: pa.Table) -> None:
 
 
 def replace_folder(new: Path, final: Path) -> None:
-    """Put a finished folder in the place of an older one; the older one is removed last."""
+    """Put a finished folder in the place of an older one; the older one is removed last, or put back on an error."""
     final.parent.mkdir(parents=True, exist_ok=True)
     trash = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.old"
     if final.exists():
         final.rename(trash)
-    new.rename(final)
-    shutil.rmtree(trash, ignore_errors=True)
+    try:
+        new.rename(final)
+    except OSError:
+        if trash.exists():
+            trash.rename(final)
+        raise
+    for old in final.parent.glob(f".{final.name}.*.old"):  # of killed attempts too
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def content_hash(*paths: Path) -> str:

@@ -18,7 +18,11 @@ def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
 
     Returns:
         Number of rows.
+
+    Raises:
+        WarehouseError: there is no such file.
     """
+    _existing(layout, "samples")
     there = {
         row[0]
         for row in connection.execute(
@@ -45,8 +49,8 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
         WarehouseError: a file of the block is missing.
     """
     where = {"study": layout.study, "split_seed": seeds}
-    logits = _existing([layout.logits(seed) for seed in seeds])
-    masks = _existing([layout.split_mask(seed) for seed in seeds])
+    logits = [str(_existing(layout, "logits", seed)) for seed in seeds]
+    masks = [str(_existing(layout, "split_masks", seed)) for seed in seeds]
     columns = "epoch, sample_id, loss, logit_gap, option_logits"
     rows = {
         "logits": replace_rows(
@@ -69,7 +73,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     entries = [
         {"split_seed": seed, **entry}
         for seed in seeds
-        for entry in read_json(_existing_path(layout.training_log(seed)))["checkpoints"]
+        for entry in read_json(_existing(layout, "adapters", seed))["checkpoints"]
     ]
     names = ["split_seed", *(key for key in entries[0] if key != "split_seed")]
     query = "SELECT ? AS study, " + ", ".join(f"unnest(?) AS {name}" for name in names)
@@ -95,13 +99,9 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, 
     return replace_rows(connection, table, query, [*where.values(), str(path)], where=where)
 
 
-def _existing(paths: list[Path]) -> list[str]:
-    return [str(_existing_path(path)) for path in paths]
-
-
-def _existing_path(path: Path) -> Path:
+def _existing(layout: Layout, step: str, seed: int | None = None) -> Path:
+    path = layout.output(step, seed)
     if not path.is_file():
-        raise WarehouseError(
-            f"{path} is missing: materialize the asset that writes it, {path.parent.name}, first"
-        )
+        which = "" if seed is None else f" of seed {seed}"
+        raise WarehouseError(f"{path} is missing: materialize {layout.study}/{step}{which} first")
     return path

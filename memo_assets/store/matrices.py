@@ -46,9 +46,16 @@ class Trajectory:
 
 
 def pool_ids(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
-    """int64 [N], ids of the pool's samples, rising."""
+    """int64 [N], ids of the pool's samples, rising.
+
+    Raises:
+        WarehouseError: the study has no samples in the warehouse.
+    """
     query = "SELECT sample_id FROM samples WHERE study = ? AND part = 'pool' ORDER BY sample_id"
-    return np.asarray(connection.execute(query, [study]).fetchnumpy()["sample_id"])
+    ids = np.asarray(connection.execute(query, [study]).fetchnumpy()["sample_id"])
+    if not len(ids):
+        raise WarehouseError(f"study {study} has no samples in the warehouse; materialize its samples")
+    return ids
 
 
 def epochs_of(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
@@ -61,11 +68,18 @@ def membership(connection: duckdb.DuckDBPyConnection, study: str, n_models: int)
     """Bool [S, N], whether each model was trained on each pool sample.
 
     Raises:
-        WarehouseError: a model has no training samples in the warehouse.
+        WarehouseError: a model has no training samples in the warehouse, or some that are not in the pool.
     """
     ids = pool_ids(connection, study)
     query = "SELECT split_seed, sample_id FROM split_masks WHERE study = ? AND split_seed < ?"
     rows = connection.execute(query, [study, n_models]).fetchnumpy()
+    strange = ~np.isin(rows["sample_id"], ids)
+    if strange.any():
+        seeds = np.unique(rows["split_seed"][strange])
+        raise WarehouseError(
+            f"study {study}: the split masks of seeds {seeds[:10].tolist()} ({len(seeds)} in all) name samples that "
+            f"are not in the pool, such as {rows['sample_id'][strange][0]}; materialize split_masks and shadow_logits"
+        )
     inside = np.zeros((n_models, len(ids)), dtype=bool)
     inside[rows["split_seed"], np.searchsorted(ids, rows["sample_id"])] = True
     empty = np.flatnonzero(~inside.any(axis=1))
@@ -117,7 +131,9 @@ def trajectory(connection: duckdb.DuckDBPyConnection, study: str, split_seed: in
     """
     table = connection.sql(query, params=[study, split_seed]).to_arrow_table()
     epochs, counts = np.unique(table.column("epoch").to_numpy(), return_counts=True)
-    if not len(epochs) or len(set(counts.tolist())) != 1:
+    mask = "SELECT sample_id FROM split_masks WHERE study = ? AND split_seed = ?"
+    n_train = len(connection.execute(mask, [study, split_seed]).fetchall())
+    if not len(epochs) or set(counts.tolist()) != {n_train}:
         raise WarehouseError(
             f"study {study}: the rows of split seed {split_seed} are missing or incomplete; materialize its "
             "logits and its block of shadow_logits"

@@ -23,7 +23,7 @@ class WarehouseError(RuntimeError):
 
 
 def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
-    """Open the published warehouse.
+    """Open the published warehouse as it is now.
 
     Args:
         read_only: reading needs no lock and sees one snapshot. Writing directly is for maintenance by hand:
@@ -37,7 +37,7 @@ def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
         raise WarehouseError(
             f"no warehouse at {path}: run `make demo` (or `memo demo`), or set MEMO_WAREHOUSE to its directory"
         )
-    return _open(path, read_only=read_only)
+    return _open_snapshot(path) if read_only else _open(path)
 
 
 @contextlib.contextmanager
@@ -56,17 +56,32 @@ def publish() -> Iterator[duckdb.DuckDBPyConnection]:
 
     All changes of the block are one transaction. Writers of all processes wait for each other. If the block
     raises, the published file stays as it was and the copy is removed.
+
+    Raises:
+        WarehouseError: the copy cannot be made or written, such as on a full disk; nothing was changed.
     """
     path = database_path()
+    try:
+        with _changed_copy(path) as connection:
+            yield connection
+    except (OSError, duckdb.OperationalError) as error:
+        raise WarehouseError(f"{path} was left as it was, the load failed: {error}") from error
+
+
+@contextlib.contextmanager
+def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _write_lock(path):
+        if path.with_name(f"{path.name}.wal").exists():
+            # A direct writer was killed. Opening merges what it had committed; a rename would part log and file.
+            _open(path).close()
         for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
             leftover.unlink()
         copy = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
         try:
             if path.is_file():
                 shutil.copyfile(path, copy)
-            connection = _open(copy, read_only=False)
+            connection = _open(copy, called=path)
             try:
                 for statement in ddl():
                     connection.execute(statement)
@@ -100,12 +115,18 @@ def replace_rows(
         Number of rows inserted.
 
     Raises:
-        WarehouseError: the new rows hold a key twice.
+        WarehouseError: the new rows hold a key twice, or lie outside the slice.
     """
     conditions, values = _conditions(where)
     connection.execute(f"DELETE FROM {table} WHERE {conditions}", values)
-    connection.execute(f"INSERT INTO {table} BY NAME {query}", parameters)
     key = ", ".join(TABLES[table].key)
+    try:
+        (inserted,) = _row(connection, f"INSERT INTO {table} BY NAME {query}", parameters)
+    except duckdb.ConstraintException as error:
+        raise WarehouseError(
+            f"table {table}: new rows repeat a key ({key}) or lack a part of it: {error}; nothing was changed. "
+            "Materialize the upstream asset again"
+        ) from error
     rows, distinct = _row(
         connection,
         f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})) "
@@ -117,13 +138,12 @@ def replace_rows(
             f"table {table}: {rows - distinct} of {rows} new rows repeat a key ({key}); nothing was changed. "
             "Materialize the upstream asset again"
         )
+    if rows != inserted:
+        raise WarehouseError(
+            f"table {table}: {inserted - rows} of {inserted} new rows lie outside {where}; nothing was changed. "
+            "Materialize the upstream asset again"
+        )
     return rows
-
-
-def count_rows(connection: duckdb.DuckDBPyConnection, table: str, **where: object) -> int:
-    """Number of rows of a slice of a table."""
-    conditions, values = _conditions(where)
-    return _row(connection, f"SELECT count(*) FROM {table} WHERE {conditions}", values)[0]
 
 
 def _conditions(where: dict) -> tuple[str, list]:
@@ -140,11 +160,29 @@ def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list) ->
     return row
 
 
-def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+def _open(path: Path, *, called: Path | None = None) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(path, read_only=read_only)
-    except duckdb.IOException as error:
+        return duckdb.connect(path)
+    except duckdb.Error as error:
+        reason = str(error).replace(str(path), str(called or path))
+        raise WarehouseError(f"{called or path} cannot be opened: {reason}") from error
+
+
+def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
+    """A read-only connection that shares nothing with others of this process.
+
+    `duckdb.connect(path)` would join the database that an earlier connection to the path has open: the snapshot of
+    before the last load.
+    """
+    connection = duckdb.connect(config={"temp_directory": f"{path}.tmp"})
+    try:
+        quoted = str(path).replace("'", "''")
+        connection.execute(f"ATTACH '{quoted}' AS memo (READ_ONLY)")
+        connection.execute("USE memo")
+    except duckdb.Error as error:
+        connection.close()
         raise WarehouseError(f"{path} cannot be opened: {error}") from error
+    return connection
 
 
 @contextlib.contextmanager

@@ -1,0 +1,109 @@
+"""What a worker leaves on disk when it is killed or does the same work again; run here, in the tests' own process."""
+
+from pathlib import Path
+
+import pytest
+
+from memo_assets.compute import steps
+from memo_assets.compute.items import ItemResult, WorkItem
+from memo_assets.compute.worker import main
+from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
+from memo_assets.store.layout import Layout
+
+from .small_items import item, small_study, write_inputs
+
+
+class KilledError(BaseException):
+    """Like SIGKILL: nothing of the worker's own code runs after it."""
+
+
+def compute(given: WorkItem) -> ItemResult:
+    write_json(given.folder / "item.json", given.model_dump(mode="json"))
+    main(given.folder / "item.json")
+    return ItemResult.model_validate(read_json(given.folder / "result.json"))
+
+
+def adapters(warehouse: Path) -> WorkItem:
+    return item(warehouse, small_study(), "adapters", [0, 1])
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ItemResult]:
+    warehouse = tmp_path_factory.mktemp("warehouse")
+    write_inputs(warehouse, small_study())
+    return warehouse, compute(adapters(warehouse))
+
+
+def test_doing_the_same_again_mends_what_was_lost(undisturbed: tuple[Path, ItemResult]) -> None:
+    warehouse, before = undisturbed
+    layout = Layout(warehouse, "tiny")
+    for path in layout.adapter(0, 1).iterdir():
+        path.unlink()
+    layout.adapter(0, 1).rmdir()
+    for path in layout.adapter(1, 2).iterdir():
+        path.write_bytes(b"broken")
+    after = compute(adapters(warehouse))
+    assert after.error is None
+    assert after.seeds == before.seeds
+    for seed in (0, 1):
+        folders = [layout.adapter(seed, epoch) for epoch in (0, 1, 2)]
+        assert content_hash(*folders) == before.seeds[seed].data_version
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_kill_while_folders_are_moved_is_made_good(
+    undisturbed: tuple[Path, ItemResult], warehouse: Path, monkeypatch: pytest.MonkeyPatch, moved: int
+) -> None:
+    write_inputs(warehouse, small_study())
+    given = adapters(warehouse)
+    done: list[Path] = []
+
+    def killed(new: Path, final: Path) -> None:
+        if len(done) == moved:
+            raise KilledError
+        replace_folder(new, final)
+        done.append(final)
+        if moved == 2 and len(done) == 2:
+            raise KilledError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(steps, "replace_folder", killed)
+        with pytest.raises(KilledError):
+            compute(given)
+    assert [path.name for path in done] == ["seed=0", "seed=1"][:moved]
+    assert not (given.folder / "result.json").exists()
+    result = compute(given)
+    assert result.error is None
+    assert result.seeds == undisturbed[1].seeds
+    assert not (given.folder / "made").exists()
+    assert not (given.folder / "state").exists()
+    for seed in (0, 1):
+        assert sorted(path.name for path in Layout(warehouse, "tiny").adapters(seed).iterdir()) == [
+            "epoch=0",
+            "epoch=1",
+            "epoch=2",
+            "training.json",
+        ]
+
+
+def test_a_missing_gpu_is_said_before_anything_is_trained(
+    warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    study = small_study({"compute.device": "cuda"})
+    write_inputs(warehouse, study)
+    result = compute(item(warehouse, study, "adapters", [0]))
+    assert result.error == (
+        "study tiny: compute.device is cuda, but torch finds no GPU here; use auto or cpu, or run where there is one"
+    )
+
+
+def test_a_label_with_one_training_sample_is_named(warehouse: Path) -> None:
+    study = small_study({"data.items": 36, "shadows.audited": [1]})
+    write_inputs(warehouse, study)
+    assert compute(item(warehouse, study, "adapters", [1])).error is None
+    error = compute(item(warehouse, study, "layer_scores", [1])).error
+    assert error is not None
+    assert error.startswith("Every class needs at least 2 samples")

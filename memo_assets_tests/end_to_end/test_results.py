@@ -1,0 +1,173 @@
+"""What the two studies leave in the warehouse, checked against the method and against independent packages."""
+
+import json
+
+import dagster as dg
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import norm
+
+from memo_assets.analysis.frames import Subject, facts, results
+from memo_assets.measures.catalog import PREDICTORS
+from memo_assets.status import study_state
+from memo_assets.store.layout import Layout
+from memo_assets.store.schema import TABLES
+from memo_assets.store.tables import reading
+from memo_assets_tests.end_to_end.conftest import Platform
+
+pytestmark = pytest.mark.slow
+STUDIES = ["digits", "cities"]
+
+
+def query(sql: str, *values: object) -> pd.DataFrame:
+    with reading() as connection:
+        return connection.execute(sql, list(values)).df()
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_table_has_all_rows_once(platform: Platform, name: str):
+    study = platform.studies[name]
+    n = query("SELECT count(*) AS n FROM samples WHERE study = ?", name)["n"][0]
+    pool = query("SELECT count(*) AS n FROM samples WHERE study = ? AND part = 'pool'", name)["n"][0]
+    train = int(study.shadows.train_share * pool)
+    epochs, models = len(study.training.checkpoints), study.shadows.models
+    n_layers = study.model.layers
+    per_layer = sum(predictor.per_layer for predictor in PREDICTORS.values())
+    scores = per_layer * n_layers + len(PREDICTORS) - per_layer
+    expected = {
+        "samples": n,
+        "split_masks": models * train,
+        "checkpoints": models * epochs,
+        "logits": models * epochs * n,
+        "memorization": train * epochs,
+        "population_memorization": pool * epochs,
+        "predictor_scores": scores * epochs * train,
+        "layer_summary": 3 * n_layers * epochs,
+        "predictor_evaluation": scores * epochs,
+    }
+    assert set(expected) == set(TABLES)
+    for table, rows in expected.items():
+        key = ", ".join(TABLES[table].key)
+        found = query(
+            f"SELECT count(*) AS n, (SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE study = $1)) AS keys "
+            f"FROM {table} WHERE study = $1",
+            name,
+        )
+        assert (found["n"][0], found["keys"][0]) == (rows, rows), table
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_labels_and_predictors_are_sane(platform: Platform, name: str):
+    study = platform.studies[name]
+    with reading() as connection:
+        subject = Subject(connection, study, 0)
+        known, table = facts(subject), results(subject).set_index(["predictor", "is_last_layer"])
+        assert subject.prediction_epoch is not None
+    assert known.loss_at_end < 0.05 * known.loss_at_start
+    assert known.test_accuracy > 0.75
+    assert known.wrong_in_top is not None
+    assert known.wrong_in_top > 0.3, "wrong labels are not enriched among the top 10 %"
+    assert table.loc[("psmi", True), "auc"] > 0.7
+    assert table.loc[("loss", True), "auc"] > 0.7
+    assert 0.4 < table.loc[("random", True), "auc"] < 0.6
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_log_lira_equals_scipy_on_the_tables(platform: Platform, name: str):
+    study = platform.studies[name]
+    epoch = study.training.checkpoints[-1]
+    rows = query(
+        """
+        SELECT l.split_seed, l.sample_id, l.logit_gap::DOUBLE AS gap, m.sample_id IS NOT NULL AS inside
+        FROM logits l LEFT JOIN split_masks m USING (study, split_seed, sample_id)
+        WHERE l.study = ? AND l.epoch = ?
+        """,
+        name,
+        epoch,
+    )
+    labels = query(
+        "SELECT sample_id, log_lira FROM memorization WHERE study = ? AND epoch = ? AND target_seed = 0 "
+        "ORDER BY sample_id LIMIT 50",
+        name,
+        epoch,
+    )
+    for sample, expected in labels.itertuples(index=False):
+        own = rows[rows["sample_id"] == sample]
+        target = own.loc[own["split_seed"] == 0, "gap"].item()
+        others = own[own["split_seed"] != 0]
+        inside, outside = (others.loc[others["inside"] == flag, "gap"].to_numpy() for flag in (True, False))
+        by_hand = norm.logpdf(target, inside.mean(), inside.std()) - norm.logpdf(
+            target, outside.mean(), outside.std()
+        )
+        assert by_hand == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_logits_are_those_of_the_adapter_under_peft(platform: Platform):
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    study = platform.studies["cities"]
+    layout = Layout.of("cities")
+    seed, epoch = 5, study.training.checkpoints[-1]
+    base = layout.base_models / json.loads(layout.base_model.read_text())["folder"]
+    model = PeftModel.from_pretrained(
+        AutoModelForCausalLM.from_pretrained(base), layout.adapter(seed, epoch)
+    ).eval()
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    rows = query(
+        """
+        SELECT s.prompt, s.options, l.option_logits FROM logits l JOIN samples s USING (study, sample_id)
+        WHERE study = 'cities' AND split_seed = ? AND epoch = ? ORDER BY sample_id LIMIT 20
+        """,
+        seed,
+        epoch,
+    )
+    for prompt, options, expected in rows.itertuples(index=False):
+        tokens = [tokenizer(f"{prompt} {option}", return_offsets_mapping=True) for option in options]
+        first = next(i for i, (_, end) in enumerate(tokens[0]["offset_mapping"]) if end > len(prompt) + 1)
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([tokens[0]["input_ids"][:first]])).logits[0, -1]
+        ours = [logits[encoded["input_ids"][first]].item() for encoded in tokens]
+        np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_nothing_is_left_to_do(platform: Platform):
+    for study in platform.studies.values():
+        assert platform.run(study) == 0
+        states = study_state(study, platform.definitions, platform.instance)
+        assert all(not state.todo for state in states)
+
+
+def test_every_seed_was_recorded_with_its_facts(platform: Platform):
+    for name, study in platform.studies.items():
+        for seed in study.seeds:
+            assert (name, "adapters", str(seed)) in platform.recorder.done
+        event = platform.instance.get_latest_materialization_event(dg.AssetKey([name, "logits"]))
+        assert event is not None
+        assert event.asset_materialization is not None
+        metadata = event.asset_materialization.metadata
+        assert {"train_accuracy", "test_accuracy", "seconds", "peak_memory_mb"} <= set(metadata)
+        assert event.asset_materialization.tags is not None
+        assert "dagster/data_version" in event.asset_materialization.tags
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_figures_and_report_are_written(platform: Platform, name: str):
+    layout = Layout.of(name)
+    for figure in ("figure_roc", "figure_log_lira", "figure_dynamics", "figure_training", "figure_layers"):
+        assert layout.figure(figure, "png").read_bytes()[:4] == b"\x89PNG"
+        assert "plotly" in layout.figure(figure, "html").read_text()
+        event = platform.instance.get_latest_materialization_event(dg.AssetKey([name, figure]))
+        assert event is not None
+        assert event.asset_materialization is not None
+        assert "data:image/png;base64" in str(event.asset_materialization.metadata["picture"].value)
+    report = layout.report.read_text()
+    assert platform.studies[name].title in report
+    assert "PSMI" in report
+
+
+def test_progress_was_told(platform: Platform):
+    units = {progress.unit for progress in platform.recorder.progress}
+    assert {"steps", "checkpoints"} <= units

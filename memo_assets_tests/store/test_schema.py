@@ -1,0 +1,113 @@
+"""Tables as the database describes them, and views over a small study."""
+
+import math
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from memo_assets.store.layout import Layout
+from memo_assets.store.load import load_block, load_samples
+from memo_assets.store.schema import TABLES, ddl
+from memo_assets.store.tables import publish, reading
+
+from .small_study import write_study
+
+VIEWS = ["option_probabilities", "predictions", "training_curves"]
+
+
+@pytest.fixture
+def filled(warehouse: Path) -> Path:
+    layout = Layout(warehouse, "s")
+    write_study(layout)
+    with publish() as connection:
+        load_samples(connection, layout)
+        load_block(connection, layout, [0, 1])
+    return warehouse
+
+
+def ask(query: str, *values: object) -> list[tuple]:
+    with reading() as connection:
+        return connection.execute(query, list(values)).fetchall()
+
+
+def test_tables_and_columns_are_those_described(filled: Path) -> None:
+    found = ask("SELECT table_name FROM duckdb_tables() WHERE database_name = 'memo' ORDER BY 1")
+    assert [name for (name,) in found] == sorted(TABLES)
+    for table in TABLES.values():
+        columns = ask("SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = ?", table.name)
+        assert columns == [(column.name, column.type) for column in table.columns]
+
+
+def test_everything_bears_a_comment_in_the_database(filled: Path) -> None:
+    tables = ask("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = 'memo'")
+    views = ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY 1")
+    assert [name for name, _ in views] == VIEWS
+    columns = ask(
+        "SELECT column_name, comment FROM duckdb_columns() WHERE table_name IN (SELECT unnest(?))", [*TABLES]
+    )
+    assert len(columns) == sum(len(table.columns) for table in TABLES.values())
+    for name, comment in [*tables, *views, *columns]:
+        assert comment, name
+        assert comment.endswith("."), name
+
+
+def test_comments_name_the_key(filled: Path) -> None:
+    (comment,) = ask("SELECT comment FROM duckdb_tables() WHERE table_name = 'logits'")
+    assert comment[0].endswith("Key: (study, split_seed, epoch, sample_id).")
+
+
+def test_keys_are_columns_and_unique_in_the_database_unless_bulk(filled: Path) -> None:
+    found = ask(
+        "SELECT table_name, constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
+    )
+    assert {name: tuple(key) for name, key in found} == {
+        table.name: table.key for table in TABLES.values() if not table.bulk
+    }
+    for table in TABLES.values():
+        assert set(table.key) <= {column.name for column in table.columns}
+
+
+def test_the_statements_can_be_run_again() -> None:
+    with duckdb.connect() as connection:
+        for statement in [*ddl(), *ddl()]:
+            connection.execute(statement)
+        assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (len(TABLES),)
+
+
+def test_predictions(filled: Path) -> None:
+    query = "SELECT sample_id, predicted_index, fits_given, is_correct FROM predictions WHERE split_seed = 0 AND epoch = ? ORDER BY 1"
+    # Given labels are 1, 1, 2, 0, true ones 0, 1, 2, 0; at first every model answers with option 0.
+    assert ask(query, 0) == [
+        (0, 0, False, True),
+        (1, 0, False, False),
+        (2, 0, False, False),
+        (3, 0, True, True),
+    ]
+    assert ask(query, 1) == [(0, 1, True, False), (1, 1, True, True), (2, 2, True, True), (3, 0, True, True)]
+
+
+def test_option_probabilities(filled: Path) -> None:
+    query = (
+        "SELECT option, probability FROM option_probabilities "
+        "WHERE split_seed = 1 AND epoch = 1 AND sample_id = 2 ORDER BY option"
+    )
+    total = math.exp(2) + 2
+    assert [option for option, _ in ask(query)] == [0, 1, 2]
+    assert [share for _, share in ask(query)] == pytest.approx(
+        [1 / total, 1 / total, math.exp(2) / total], abs=1e-7
+    )
+    sums = ask("SELECT sum(probability) FROM option_probabilities GROUP BY split_seed, epoch, sample_id")
+    assert [total for (total,) in sums] == pytest.approx([1.0] * 16)
+
+
+def test_training_curves(filled: Path) -> None:
+    query = "SELECT part, median_loss, mean_loss, accuracy, n FROM training_curves WHERE split_seed = 0 AND epoch = 1 ORDER BY 1"
+    # Model 0 was trained on samples 0 and 2, sample 1 was held out, 3 is the test sample; losses are 10.5 + sample.
+    assert ask(query) == [
+        ("held out", 11.5, 11.5, 1.0, 1),
+        ("test", 13.5, 13.5, 1.0, 1),
+        ("train", 11.5, 11.5, 1.0, 2),
+    ]
+    at_first = "SELECT part, accuracy FROM training_curves WHERE split_seed = 0 AND epoch = 0 ORDER BY 1"
+    assert ask(at_first) == [("held out", 0.0), ("test", 1.0), ("train", 0.0)]

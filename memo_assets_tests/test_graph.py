@@ -1,0 +1,97 @@
+"""The graph of a study: which setting makes which steps stale."""
+
+from typing import Any
+
+import pytest
+
+from memo_assets.config import Study
+from memo_assets.graph import FIGURES, code_versions, steps
+from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
+
+ALL = set(steps(study(CITIES)))
+SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
+ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
+SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - {"figure_log_lira"}
+LABELS_DOWN = {"memorization", "figure_log_lira", *SCORES_DOWN}
+
+# dotted field, new value, steps whose code version changes
+CHANGES: list[tuple[str, Any, set[str]]] = [
+    ("data.items", 22, ALL),
+    ("data_seed", 1, ALL),
+    ("noise.share", 0.1, SAMPLES_DOWN),
+    ("prompt.templates", ["{text}:"], SAMPLES_DOWN),
+    ("shadows.train_share", 0.6, SAMPLES_DOWN - {"samples"}),
+    ("model.epochs", 2, {"base_model", *ADAPTERS_DOWN}),
+    ("lora.rank", 3, ADAPTERS_DOWN),
+    ("training.learning_rate", 0.02, ADAPTERS_DOWN),
+    ("training.checkpoints", [0, 2], ADAPTERS_DOWN),
+    ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
+    ("scores.smi_directions", 50, {"layer_scores", *SCORES_DOWN}),
+    ("scores.mahalanobis_components", 50, {"layer_scores", *SCORES_DOWN}),
+    ("scores.loss_drop", 0.5, SCORES_DOWN),
+    ("shadows.models", 5, {"population_memorization", *LABELS_DOWN}),
+    ("shadows.audited", [1], LABELS_DOWN),
+    ("labels.quantile", 0.8, LABELS_DOWN),
+    ("title", "Another", {"report", *FIGURES}),
+    ("description", "In other words", {"report"}),
+    ("show_text", True, {"report"}),
+    ("name", "renamed", set()),
+    ("shadows.block", 2, set()),
+    ("compute.device", "cpu", set()),
+    ("compute.pack", 3, set()),
+    ("compute.workers", 1, set()),
+    ("compute.threads", 2, set()),
+]
+
+
+def differing(one: Study, other: Study) -> set[str]:
+    before, after = code_versions(one), code_versions(other)
+    assert before.keys() == after.keys()
+    return {name for name in before if before[name] != after[name]}
+
+
+@pytest.mark.parametrize(("field", "value", "expected"), CHANGES, ids=[field for field, *_ in CHANGES])
+def test_a_changed_field_marks_the_steps_that_read_it_and_all_below(
+    field: str, value: object, expected: set[str]
+) -> None:
+    assert differing(study(CITIES), study(CITIES, {field: value})) == expected
+
+
+def test_no_block_of_settings_is_forgotten() -> None:
+    blocks = {field.split(".")[0] for field, *_ in CHANGES}
+    assert blocks == set(Study.model_fields)
+    read = {field.split(".")[0] for step in steps(study(CITIES)).values() for field in step.fields}
+    assert set(Study.model_fields) - read == {"name", "compute"}
+
+
+def test_a_raised_algorithm_marks_its_step_and_all_below(monkeypatch: pytest.MonkeyPatch) -> None:
+    from memo_assets import graph
+
+    before = code_versions(study(CITIES))
+    step = graph._STEPS["logits"]
+    monkeypatch.setitem(graph._STEPS, "logits", graph.Step(step.upstream, step.fields, step.algorithm + 1))
+    after = code_versions(study(CITIES))
+    assert {name for name in before if before[name] != after[name]} == ADAPTERS_DOWN - {
+        "adapters",
+        "layer_scores",
+    }
+
+
+def test_spelling_out_a_default_changes_nothing() -> None:
+    assert differing(study(DIGITS), study(DIGITS, {"noise.share": 0.0, "data.items": 90})) == set()
+    assert differing(study(DIGITS), study(DIGITS, {"training.checkpoints": [0.0, 1.0, 2.0]})) == set()
+
+
+def test_a_vision_study_has_no_base_model() -> None:
+    vision = steps(study(DIGITS))
+    assert set(vision) == ALL - {"base_model"}
+    assert all("base_model" not in step.upstream for step in vision.values())
+    assert "base_model" in steps(study(TABLE))["adapters"].upstream
+
+
+@pytest.mark.parametrize("base", [DIGITS, TABLE, CITIES])
+def test_steps_come_upstream_first(base: dict) -> None:
+    done: set[str] = set()
+    for name, step in steps(study(base)).items():
+        assert set(step.upstream) <= done
+        done.add(name)

@@ -1,0 +1,49 @@
+"""What loading the package's entries imports, costs and touches; each in a fresh process."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+HEAVY = ("torch", "transformers", "peft", "sklearn", "pandas", "plotly", "scipy")
+
+LOAD = """
+import json, sys, time
+began = time.perf_counter()
+import memo_assets.definitions
+found = memo_assets.definitions.build_defs()
+keys = ["/".join(key.path) for key in found.resolve_all_asset_keys()]
+seconds = time.perf_counter() - began
+print(json.dumps({"seconds": seconds, "keys": keys, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+"""
+
+
+def loaded(script: str) -> dict:
+    run = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
+    )
+    return json.loads(run.stdout)
+
+
+def test_the_code_location_is_light_quick_and_touches_nothing(warehouse: Path) -> None:
+    seconds = []
+    for _ in range(6):  # other programs may keep the machine busy
+        found = loaded(LOAD)
+        assert [name for name in HEAVY if name in found["modules"]] == []
+        assert {"digits/report", "cities/base_model"} <= set(found["keys"])
+        assert list(warehouse.iterdir()) == []
+        seconds.append(found["seconds"])
+        if seconds[-1] < 3:
+            break
+    assert min(seconds) < 3, f"seconds of all attempts: {seconds}"
+
+
+def test_a_worker_never_imports_dagster() -> None:
+    script = (
+        "import json, sys, memo_assets.compute.worker; light = sorted(sys.modules); import memo_assets.compute.steps; "
+        "print(json.dumps({'light': light, 'all': sorted(sys.modules)}))"
+    )
+    found = loaded(script)
+    assert not [name for name in found["all"] if name.split(".")[0].startswith("dagster")]
+    assert "torch" in found["all"]
+    assert "torch" not in found["light"]  # an item of another code version is refused without waiting for it

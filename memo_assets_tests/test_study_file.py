@@ -1,0 +1,580 @@
+"""Study files: what is refused, and that the message says where, what was given and what is allowed."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import dagster as dg
+import pytest
+import yaml
+
+from memo_assets.study import StudyComponent
+from memo_assets.study_check import check_study
+from memo_assets.study_file import (
+    COMPONENT_TYPE,
+    StudyError,
+    load_studies,
+    load_study,
+    read_study,
+    study_files,
+)
+from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, line_of, write_study
+
+TRAINING_FIELDS = (
+    "batch_size, checkpoints, epochs, learning_rate, max_grad_norm, schedule, warmup_steps, weight_decay"
+)
+HEAD = f"type: {COMPONENT_TYPE}\nattributes:\n"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(StudyError) as caught:
+        read_study(path)
+    return str(caught.value)
+
+
+# base, changes, start of the line that the message must name, what follows `file:line: `
+BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
+    "unknown field": (
+        DIGITS,
+        {"training.lr": 1},
+        "lr:",
+        f"training.lr: unknown field; allowed here: {TRAINING_FIELDS}",
+    ),
+    "unknown block": (
+        DIGITS,
+        {"datas": {}},
+        "datas:",
+        "datas: unknown field; allowed here: compute, data, data_seed, description, labels, lora, model, name, "
+        "noise, prompt, scores, shadows, show_text, title, training",
+    ),
+    "field of another source": (
+        DIGITS,
+        {"data.countries": ["BR", "CN"]},
+        "countries:",
+        "data.countries: unknown field; allowed here: items, source",
+    ),
+    "field of another model": (
+        DIGITS,
+        {"model.revision": "main"},
+        "revision:",
+        "model.revision: unknown field; allowed here: kind, layers, width",
+    ),
+    "field of an optional block": (
+        TABLE,
+        {"lora.r": 4},
+        "r:",
+        "lora.r: unknown field; allowed here: alpha, dropout, rank, targets",
+    ),
+    "text for a number": (
+        DIGITS,
+        {"training.epochs": "two"},
+        "epochs:",
+        "training.epochs: given 'two'; input should be a valid integer",
+    ),
+    "yes for a number": (
+        DIGITS,
+        {"training.batch_size": True},
+        "batch_size:",
+        "training.batch_size: given True; input should be a valid integer",
+    ),
+    "number in a list": (
+        DIGITS,
+        {"training.checkpoints": [0, "one", 2]},
+        "- one",
+        "training.checkpoints.1: given 'one'; input should be a valid number",
+    ),
+    "number for a list": (
+        DIGITS,
+        {"training.checkpoints": 2},
+        "checkpoints:",
+        "training.checkpoints: given 2; input should be a valid list",
+    ),
+    "block for text": (
+        DIGITS,
+        {"title": {"de": "Ziffern"}},
+        "title:",
+        "title: given a block; input should be a valid string",
+    ),
+    "text for a block": (
+        DIGITS,
+        {"training": "fast"},
+        "training:",
+        f"training: given 'fast'; expected a block with fields among {TRAINING_FIELDS}",
+    ),
+    "nothing for a block": (
+        DIGITS,
+        {"shadows": None},
+        "shadows:",
+        "shadows: given nothing; expected a block with fields among audited, block, models, train_share",
+    ),
+    "wrong literal": (
+        DIGITS,
+        {"training.schedule": "cosine"},
+        "schedule:",
+        "training.schedule: given 'cosine'; input should be 'constant' or 'linear'",
+    ),
+    "unknown data set": (
+        DIGITS,
+        {"data.source": "mnist"},
+        "source:",
+        "data.source: given 'mnist'; allowed: cities, digits, table",
+    ),
+    "no data set": (
+        DIGITS,
+        {"data.source": REMOVED},
+        "data:",
+        "data.source: is missing; allowed: cities, digits, table",
+    ),
+    "unknown model": (
+        DIGITS,
+        {"model.kind": "resnet"},
+        "kind:",
+        "model.kind: given 'resnet'; allowed: mlp, pretrained, tiny_llama",
+    ),
+    "missing block": (DIGITS, {"training": REMOVED}, "attributes:", "training: is missing"),
+    "missing field": (DIGITS, {"shadows": {"audited": [0]}}, "shadows:", "shadows.models: is missing"),
+    "prop 0": (
+        DIGITS,
+        {"shadows.train_share": 0},
+        "train_share:",
+        "shadows.train_share: given 0; input should be greater than 0",
+    ),
+    "prop 1": (
+        DIGITS,
+        {"shadows.train_share": 1},
+        "train_share:",
+        "shadows.train_share: given 1; input should be less than 1",
+    ),
+    "prop above 1": (
+        DIGITS,
+        {"shadows.train_share": 1.5},
+        "train_share:",
+        "shadows.train_share: given 1.5; input should be less than 1",
+    ),
+    "negative seed": (
+        DIGITS,
+        {"data_seed": -1},
+        "data_seed:",
+        "data_seed: given -1; input should be greater than or equal to 0",
+    ),
+    "seed beyond 32 bits": (
+        DIGITS,
+        {"data_seed": 2**32},
+        "data_seed:",
+        "data_seed: given 4294967296; input should be less than 4294967296",
+    ),
+    "negative split seed": (
+        DIGITS,
+        {"shadows.audited": [-3]},
+        "- -3",
+        "shadows.audited.0: given -3; input should be greater than or equal to 0",
+    ),
+    "audited seed without a model": (
+        DIGITS,
+        {"shadows.audited": [0, 4]},
+        "shadows:",
+        "shadows: audited split seeds [4] are not below models = 4",
+    ),
+    "audited twice": (
+        DIGITS,
+        {"shadows.audited": [1, 1]},
+        "shadows:",
+        "shadows: audited = [1, 1] names a split seed twice",
+    ),
+    "too few models": (
+        DIGITS,
+        {"shadows.models": 3},
+        "models:",
+        "shadows.models: given 3; input should be greater than or equal to 4",
+    ),
+    "checkpoints out of order": (
+        DIGITS,
+        {"training.checkpoints": [0, 2, 1]},
+        "training:",
+        "training: checkpoints [0.0, 2.0, 1.0] must rise from 0 to epochs = 2 without repetition",
+    ),
+    "checkpoints beyond the end": (
+        DIGITS,
+        {"training.checkpoints": [0, 3]},
+        "training:",
+        "training: checkpoints [0.0, 3.0] must rise from 0 to epochs = 2 without repetition",
+    ),
+    "nan": (
+        DIGITS,
+        {"training.learning_rate": float("nan")},
+        "learning_rate:",
+        "training.learning_rate: given nan; input should be a finite number",
+    ),
+    "infinity": (
+        DIGITS,
+        {"training.max_grad_norm": float("inf")},
+        "max_grad_norm:",
+        "training.max_grad_norm: given inf; input should be a finite number",
+    ),
+    "noise above 1": (
+        DIGITS,
+        {"noise.share": 1.2},
+        "share:",
+        "noise.share: given 1.2; input should be less than or equal to 1",
+    ),
+    "name": (
+        DIGITS,
+        {"name": "Tiny-1"},
+        "name:",
+        "name: given 'Tiny-1'; string should match pattern '^[a-z][a-z0-9_]{0,39}$'",
+    ),
+    "prompt without text": (
+        TABLE,
+        {"prompt.templates": ["Which one?"]},
+        "prompt:",
+        "prompt: template 'Which one?' lacks {text}, the place of the sample's text",
+    ),
+    "prompt with the answer": (
+        TABLE,
+        {"prompt.templates": ["{text} {label}"]},
+        "prompt:",
+        "prompt: template '{text} {label}' has a brace beside {text} and {options}",
+    ),
+    "prompt with a space": (
+        TABLE,
+        {"prompt.templates": ["{text}? "]},
+        "prompt:",
+        "prompt: template '{text}? ' ends in white space; the answer brings its own",
+    ),
+    "language study without a prompt": (
+        TABLE,
+        {"prompt": REMOVED},
+        "attributes:",
+        "study: a language study needs the block `prompt`",
+    ),
+    "vision study with adapters": (
+        DIGITS,
+        {"lora": {"rank": 1, "alpha": 1.0}},
+        "attributes:",
+        "study: a vision study has no use for the block `lora`: remove it",
+    ),
+    "images for a language model": (
+        TABLE,
+        {"data": {"source": "digits"}},
+        "attributes:",
+        "study: data.source digits holds images; model.kind pretrained reads text: use mlp",
+    ),
+    "17 options": (
+        TABLE,
+        {"data.options": [f"option {number}" for number in range(17)]},
+        "options:",
+        "data.options: List should have at most 16 items, not 17",
+    ),
+    "17 countries": (
+        CITIES,
+        {"data.countries": [f"A{letter}" for letter in "ABCDEFGHIJKLMNOPQ"]},
+        "countries:",
+        "data.countries: List should have at most 16 items, not 17",
+    ),
+    "sentence without the label": (
+        CITIES,
+        {"model.sentences": ["{text} is a town."]},
+        "model:",
+        "model: sentence '{text} is a town.' must hold both {text} and {label}",
+    ),
+    "heads that do not divide": (
+        CITIES,
+        {"model.heads": 3},
+        "model:",
+        "model: hidden = 64 is not a multiple of 2 x heads = 6 (rotary positions)",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FIELDS)
+def test_a_bad_field_is_named_with_file_line_given_and_allowed(tmp_path: Path, case: str) -> None:
+    base, changes, line, message = BAD_FIELDS[case]
+    path = write_study(tmp_path, changed(base, changes))
+    assert refusal(path) == f"{path}:{line_of(path, line)}: {message}"
+
+
+# text of the file, message after the path
+BAD_TEXTS: dict[str, tuple[str, str]] = {
+    "empty": ("", f": expected `type: {COMPONENT_TYPE}` and a block `attributes:`"),
+    "a list": ("- 1\n- 2\n", f": expected `type: {COMPONENT_TYPE}` and a block `attributes:`"),
+    "no attributes": (HEAD, f": expected `type: {COMPONENT_TYPE}` and a block `attributes:`"),
+    "another type": (
+        "attributes:\n  name: a\ntype: my.Component\n",
+        f":3: type: given 'my.Component', expected {COMPONENT_TYPE}",
+    ),
+    "a block that is not indented": (
+        f"{HEAD}  name: a\nshadows:\n  models: 4\n",
+        ":4: shadows: unknown field; allowed here: attributes, type (settings of the study stand below "
+        "attributes, indented)",
+    ),
+    "a key twice": (
+        f"{HEAD}  name: a\n  title: A\n  name: b\n",
+        ":5: name: given twice, in lines 3 and 5; keep one",
+    ),
+    "nested keys twice": (
+        f"{HEAD}  training:\n    epochs: 1\n    epochs: 2\n    epochs: 3\n  name: a\n",
+        ":5: training.epochs: given twice, in lines 4 and 5; keep one\n"
+        "{path}:6: training.epochs: given twice, in lines 5 and 6; keep one",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TEXTS)
+def test_a_bad_file_is_named(tmp_path: Path, case: str) -> None:
+    text, message = BAD_TEXTS[case]
+    path = write_study(tmp_path, text)
+    assert refusal(path) == f"{path}{message.replace('{path}', str(path))}"
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        (f"{HEAD}  name: [a\n  title: b\n", ":4: not valid YAML: "),
+        (f"{HEAD}  name:\n\t- a\n", ":4: not valid YAML: "),
+        (f"{HEAD}  name: a\n---\n{HEAD}  name: b\n", ":4: not valid YAML: expected a single document"),
+        (f"{HEAD}  name: !!python/object:os.system ls\n", ":3: not valid YAML: could not determine"),
+        (f"{HEAD}  title: 2024-02-30\n", ": not valid YAML: day is out of range"),
+        ("[" * 5000, ": not valid YAML: "),
+        ("a: &a [*a]\n", ": "),
+    ],
+)
+def test_what_is_no_yaml_is_one_line_with_the_file(tmp_path: Path, text: str, start: str) -> None:
+    path = write_study(tmp_path, text)
+    found = refusal(path)
+    assert found.startswith(f"{path}{start}")
+    assert "\n" not in found
+
+
+def test_a_file_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "defs.yaml"
+    path.write_bytes(b"title: Stra\xdfe\n")
+    assert refusal(path).startswith(
+        f"{path}: cannot be read as UTF-8 text: 'utf-8' codec can't decode byte 0xdf"
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "written", "message"),
+    [
+        (
+            "title: Tiny digits",
+            "title: no",
+            "title: given False; input should be a valid string; write it in quotes",
+        ),
+        ("title: Tiny digits", "title: 2024-02-03", "write it in quotes"),
+        (
+            "learning_rate: 0.01",
+            "learning_rate: 1e-3",
+            "given '1e-3'; input should be a valid number; YAML takes it for",
+        ),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_it_looks_gets_a_hint(
+    tmp_path: Path, field: str, written: str, message: str
+) -> None:
+    path = write_study(tmp_path, DIGITS)
+    path.write_text(path.read_text(encoding="utf-8").replace(field, written), encoding="utf-8")
+    assert message in refusal(path)
+
+
+def test_all_problems_of_a_file_come_at_once_one_a_line(tmp_path: Path) -> None:
+    path = write_study(tmp_path, changed(DIGITS, {"data_seed": -1, "training.epochs": "x", "colour": "red"}))
+    lines = refusal(path).splitlines()
+    assert len(lines) == 3
+    assert all(line.startswith(f"{path}:") for line in lines)
+
+
+def test_problems_of_all_files_come_at_once_and_healthy_studies_are_named(tmp_path: Path) -> None:
+    bad = write_study(tmp_path / "a", changed(DIGITS, {"data_seed": -1}))
+    write_study(tmp_path / "b", changed(DIGITS, {"name": "fine"}))
+    worse = write_study(tmp_path / "c", "a: [")
+    with pytest.raises(StudyError) as caught:
+        load_studies(tmp_path)
+    first, second, last = str(caught.value).splitlines()
+    assert first.startswith(f"{bad}:{line_of(bad, 'data_seed')}: data_seed: given -1")
+    assert second.startswith(f"{worse}:1: not valid YAML")
+    assert last == "(studies without a problem: fine)"
+
+
+def test_one_name_in_two_files_names_both(tmp_path: Path) -> None:
+    first = write_study(tmp_path / "a", DIGITS)
+    second = write_study(tmp_path / "b", DIGITS)
+    write_study(tmp_path / "c", changed(DIGITS, {"name": "other"}))
+    with pytest.raises(StudyError) as caught:
+        load_studies(tmp_path)
+    assert str(caught.value) == (
+        f"{second}: name: 'tiny' is already the name of {first}; choose another\n"
+        "(studies without a problem: tiny, other)"
+    )
+
+
+def test_the_component_shows_the_same_message_as_the_checker(tmp_path: Path) -> None:
+    path = write_study(tmp_path / "bad", changed(DIGITS, {"training.lr": 1}))
+    expected = refusal(path)
+    context = cast("dg.ComponentLoadContext", SimpleNamespace(path=path.parent))
+    with pytest.raises(StudyError) as component:
+        StudyComponent.load(None, context)
+    with pytest.raises(StudyError) as checker:
+        check_study(path)
+    with pytest.raises(StudyError) as location:
+        load_studies(tmp_path)
+    assert str(component.value) == str(checker.value) == expected
+    assert str(location.value) == f"{expected}\n(studies without a problem: none)"
+
+
+def test_studies_are_found_by_name_file_and_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_study(tmp_path / "mine", DIGITS)
+    monkeypatch.chdir(tmp_path)
+    assert load_study(path) == load_study(path.parent) == load_study("mine")
+    (tmp_path / "digits").mkdir()  # a folder of that name without a study does not hide the built-in one
+    assert load_study("digits").name == "digits"
+    with pytest.raises(
+        StudyError, match=r"no study 'mnist': expected one of .*cities.*digits.*, or the path of a"
+    ):
+        load_study("mnist")
+
+
+def test_built_in_studies_are_valid_and_named_like_their_folder() -> None:
+    studies = load_studies()
+    assert {"cities", "digits"} <= {study.name for study in studies.values()}
+    assert [path.parent.name for path in study_files()] == [study.name for study in studies.values()]
+
+
+def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "weights").mkdir(parents=True)
+    attributes = changed(TABLE, {"data.path": "../rows.csv", "model.name": "weights"})
+    study = read_study(write_study(tmp_path / "mine", attributes))
+    assert study.data.source == "table"
+    assert study.data.path == str(tmp_path / "rows.csv")
+    assert study.model.kind == "pretrained"
+    assert study.model.name == str(tmp_path / "mine" / "weights")
+    hub = read_study(write_study(tmp_path / "mine", TABLE))
+    assert hub.model.kind == "pretrained"
+    assert hub.model.name == "some/model"
+
+
+def rows(n: int = 30) -> list[str]:
+    return [f"text {row},{'ab'[row % 2]},id{row}" for row in range(n)]
+
+
+def csv(lines: list[str], head: str = "text,label,id") -> bytes:
+    return "\n".join([head, *lines, ""]).encode()
+
+
+# content of rows.csv, changes, what the message holds
+BAD_DATA: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
+    "no file": (None, {}, "no file {folder}/rows.csv"),
+    "empty file": (b"", {}, "is empty: expected a header line and rows"),
+    "header only": (csv([]), {}, "there are no rows: give at least 20"),
+    "pool smaller than the split": (csv(rows(8)), {}, "8 rows are too few to split"),
+    "missing column": (
+        csv(rows(), "text,country,id"),
+        {},
+        "has no column 'label': its columns are 'text', 'country'",
+    ),
+    "one class": (
+        csv([row.replace(",b,", ",a,") for row in rows()]),
+        {},
+        "all labels are 'a'; a study needs at least two",
+    ),
+    "duplicate ids": (csv([*rows(), "more,a,id3"]), {"data.id": "id"}, "these occur more than once: 'id3'"),
+    "empty text": (csv([*rows(), " ,a,x"]), {}, "row 30 from 0 (id '30'), with an empty text"),
+    "empty label": (
+        csv([*rows(), "more,,x"]),
+        {"data.options": ["a", "b"]},
+        "row 30 from 0 (id '30'), with an empty label",
+    ),
+    "label not among the options": (csv(rows()), {"data.options": ["a", "c"]}, "'b' is none of ['a', 'c']"),
+    "more than 16 labels": (
+        csv(rows()),
+        {"data.label": "id"},
+        "30 options (id0, id1, id10, ...), more than 16",
+    ),
+    "ragged": (csv([*rows(), "a,b,c,d"]), {}, "cannot be read as csv"),
+    "not UTF-8": (csv(rows()) + b"caf\xe9,a,x\n", {}, "cannot be read as csv"),
+    "share that trains on nothing": (
+        csv(rows()),
+        {"shadows.train_share": 0.01},
+        "shadows.train_share = 0.01 of a pool of 27 samples leaves none to train on; raise it",
+    ),
+    "a label with one training sample": (
+        csv([*rows(), *[f"rare {row},c,x" for row in range(2)]]),
+        {"shadows.audited": [2, 3]},
+        "split seed 2 trains on {'a': 6, 'b': 7, 'c': 1} (samples by label), and scoring it takes two labels and two "
+        "samples of each",
+    ),
+    "checkpoint between two steps": (
+        csv(rows()),
+        {"training.checkpoints": [0, 0.3, 2]},
+        "checkpoint 0.3 is 0.6 steps with 2 steps per epoch (13 samples in batches of 8), expected a whole number; the "
+        "nearest allowed epoch is 0.5",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_DATA)
+def test_bad_data_is_one_clear_error_that_names_the_study(tmp_path: Path, case: str) -> None:
+    content, changes, message = BAD_DATA[case]
+    if content is not None:
+        (tmp_path / "rows.csv").write_bytes(content)
+    with pytest.raises(StudyError) as caught:
+        check_study(write_study(tmp_path, changed(TABLE, changes)))
+    found = str(caught.value)
+    assert found.startswith("study own: ")
+    assert message.replace("{folder}", str(tmp_path)) in found
+    assert "\n" not in found
+
+
+def test_a_label_that_is_no_string_is_refused(tmp_path: Path) -> None:
+    lines = [f'{{"text": "text {row}", "label": {row % 2}}}' for row in range(30)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    attributes = changed(TABLE, {"data.path": "rows.jsonl", "data.options": ["0", "1"]})
+    with pytest.raises(StudyError, match=r"^study own: .*whose label is 0 \(int\), no string"):
+        check_study(write_study(tmp_path, attributes))
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "message"),
+    [
+        (
+            DIGITS,
+            {"data.items": 1798},
+            "study tiny: data.items = 1798, but scikit-learn's digits hold 1797 images",
+        ),
+        (
+            CITIES,
+            {"data.countries": ["BR", "XX"]},
+            r"study towns: data.countries = \['BR', 'XX'\] holds \['XX'\]",
+        ),
+        (CITIES, {"data.items": 21}, "study towns: data.items = 21 cannot be shared equally by 2 countries"),
+        (CITIES, {"data.items": 20_000}, "study towns: country BR .* needs 10000 of each"),
+    ],
+)
+def test_bad_settings_of_a_data_set_name_the_study(
+    tmp_path: Path, base: dict, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(StudyError, match=message):
+        check_study(write_study(tmp_path, changed(base, changes)))
+
+
+def test_the_facts_of_a_good_study(tmp_path: Path) -> None:
+    # 90 images: 10 for testing, 80 in the pool; half of it, 40 images, in batches of 8 for 2 epochs.
+    assert check_study(write_study(tmp_path, changed(DIGITS, {"noise.share": 1.0}))) == {
+        "study": "tiny",
+        "samples": "90 (80 pool, 10 test)",
+        "noisy labels": 80,
+        "models": "4, each trained on 40 samples",
+        "steps": "10 (5 per epoch), 3 checkpoints",
+    }
+
+
+def test_checking_writes_nothing(tmp_path: Path, warehouse: Path) -> None:
+    check_study(write_study(tmp_path / "mine", DIGITS))
+    assert list(warehouse.iterdir()) == []
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["defs.yaml"]
+
+
+def test_yaml_of_a_study_reads_back(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, CITIES))
+    again = read_study(write_study(tmp_path, yaml.safe_load(yaml.safe_dump(study.model_dump(mode="json")))))
+    assert again == study
