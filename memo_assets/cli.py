@@ -82,6 +82,7 @@ def ui(
 ) -> None:
     """Open the Dagster web UI and daemon on this machine's loopback address."""
     from memo_assets.instance import prepare_home
+    from memo_assets.store.layout import project_root
     from memo_assets.study import StudyError, load_studies
 
     try:
@@ -90,8 +91,9 @@ def ui(
         _fail(str(error))
     prepare_home()
     _console.print(f"web UI: http://127.0.0.1:{port}  (stop with Ctrl-C)")
-    module = ["-m", "memo_assets.definitions"]
-    command = ["dagster", "dev", *module, "-h", "127.0.0.1", "-p", str(port)]
+    workspace = project_root() / "workspace.yaml"
+    code = ["-w", str(workspace)] if workspace.is_file() else ["-m", "memo_assets.definitions"]
+    command = ["dagster", "dev", *code, "-h", "127.0.0.1", "-p", str(port)]
     os.execv(  # noqa: S606 - no shell is what is wanted
         sys.executable, [sys.executable, "-m", *command]
     )

@@ -107,7 +107,7 @@ def results_table(subject: Subject) -> Table:
     table = Table(title=f"{subject.study.title} ({subject.study.name})", caption=_caption(subject, known))
     table.add_column("Predictor", no_wrap=True)
     for heading in ("AUC", "FPR@TPR .75", "TPR@FPR .01", "PSMI < 0: FPR, TPR"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     rows = results(subject)
     shown = rows[rows["is_last_layer"] | (rows["predictor"] == "psmi")]
     for row in shown.itertuples():

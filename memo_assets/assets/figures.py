@@ -1,6 +1,7 @@
 """Figures of a study: computed together, since they share one browser start for the PNGs."""
 
 import base64
+import io
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from memo_assets.assets.spec import asset_options
 from memo_assets.config import Study
 from memo_assets.graph import FIGURES
 from memo_assets.store.layout import Layout
+
+INLINE_WIDTH = 1000
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -58,7 +61,14 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
 
 def _inline(png: bytes, name: str) -> str:
-    return f"![{name}](data:image/png;base64,{base64.b64encode(png).decode()})"
+    """Markdown that shows a picture at the size of the web UI's dialog."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(png))
+    picture.thumbnail((INLINE_WIDTH, INLINE_WIDTH), Image.Resampling.LANCZOS)
+    small = io.BytesIO()
+    picture.save(small, "PNG")
+    return f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})"
 
 
 def _when(subject: "Subject") -> str:

@@ -128,7 +128,9 @@ class LocalExecutor:
         for old in ("result.json", "progress.json"):
             (folder / old).unlink(missing_ok=True)
         write_json(folder / "item.json", item.model_dump(mode="json"))
-        self._workers = [worker for worker in self._workers if worker.process.poll() is None]
+        gone = [worker for worker in self._workers if worker.process.poll() is not None]
+        _end([worker.process for worker in gone])
+        self._workers = [worker for worker in self._workers if worker not in gone]
         threads = item.study.compute.threads
         worker = next((w for w in self._workers if w.item is None and w.threads == threads), None)
         if worker is None:
@@ -196,3 +198,6 @@ def _end(processes: list[subprocess.Popen[str]]) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                pipe.close()

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
@@ -134,9 +135,16 @@ def _peak_memory_bytes() -> int:
     return peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def serve() -> None:
-    """Compute the items named on standard input until it ends; answer each with its exit code, one a line."""
+def serve(modules: Sequence[str]) -> None:
+    """Compute the items named on standard input until it ends; answer each with its exit code, one a line.
+
+    Args:
+        modules: imported first, ahead of the first item.
+    """
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii") as answers:
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
+        for module in modules:
+            importlib.import_module(module)
         for line in sys.stdin:
             item_path = Path(line.removesuffix("\n"))
             with (item_path.parent / LOG_NAME).open("ab") as log:
@@ -149,8 +157,6 @@ def serve() -> None:
 if __name__ == "__main__":
     _end_with_parent()
     if sys.argv[1] == "--serve":
-        for module in sys.argv[2:]:
-            importlib.import_module(module)
-        serve()
+        serve(sys.argv[2:])
     else:
         sys.exit(main(Path(sys.argv[1])))

@@ -11,10 +11,10 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @contextlib.contextmanager
@@ -66,8 +66,10 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def write_parquet(path: Path, table: pa.Table) -> None:
+def write_parquet(path: Path, table: "pa.Table") -> None:
     """Write a table atomically; the same table always gives the same bytes."""
+    import pyarrow.parquet as pq
+
     with atomic_path(path) as temporary:
         pq.write_table(table, temporary, compression="zstd")
 

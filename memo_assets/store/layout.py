@@ -22,9 +22,13 @@ def warehouse_dir() -> Path:
                 f"{WAREHOUSE_VARIABLE}={given} is a file; name the directory that holds it"
             )
         return path
-    project = Path(__file__).resolve().parents[2]
-    root = project if (project / "workspace.yaml").is_file() else Path.cwd()
-    return root / "warehouse"
+    root = project_root()
+    return (root if (root / "workspace.yaml").is_file() else Path.cwd()) / "warehouse"
+
+
+def project_root() -> Path:
+    """The folder that holds the package: the checkout, where the package is installed from one."""
+    return Path(__file__).resolve().parents[2]
 
 
 def dagster_home() -> Path:

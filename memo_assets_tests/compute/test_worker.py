@@ -137,10 +137,10 @@ def test_serving_answers_each_item_with_its_code_and_logs_what_is_printed(wareho
         item(warehouse, small_study(), "adapters", [seed], code_version="of yesterday") for seed in (0, 1)
     )
     lines = "".join(f"{write_item(given)}\n" for given in (first, second))
-    command = [sys.executable, "-m", "memo_assets.compute.worker", "--serve"]
+    command = [sys.executable, "-m", "memo_assets.compute.worker", "--serve", "this"]  # a module that prints
     with another_worker(second):
         run = subprocess.run(command, input=lines, capture_output=True, text=True, timeout=120, check=True)
     assert run.stdout == "1\n3\n"
-    assert run.stderr == ""
+    assert run.stderr.startswith("The Zen of Python")
     assert "StaleItemError" in (first.folder / "log.txt").read_text()
     assert (second.folder / "log.txt").read_text().startswith(f"another worker is computing {second.key}")
