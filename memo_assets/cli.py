@@ -30,7 +30,13 @@ DEMO_STUDIES = ["cities", "digits"]
 
 @app.callback()
 def _settings() -> None:
+    from memo_assets.store.layout import warehouse_dir
+
     warnings.filterwarnings("ignore", module=r"dagster\..*")
+    try:
+        warehouse_dir()
+    except NotADirectoryError as error:
+        _fail(str(error))
 
 
 @app.command()

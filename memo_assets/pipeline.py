@@ -15,6 +15,7 @@ from memo_assets.assets.spec import asset_key
 from memo_assets.compute.items import Progress, WorkItem
 from memo_assets.config import Study
 from memo_assets.graph import FIGURES, steps
+from memo_assets.instance import end_dead_runs, process_tag
 from memo_assets.status import partition_keys, study_state
 
 _START_TAG, _END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -86,6 +87,7 @@ def bring_up_to_date(
         RunFailed: a run failed; nothing below it was run.
     """
     runs = 0
+    end_dead_runs(instance)
     for stage in stages(study):
         for names, partitions in _todo(study, definitions, instance, stage):
             if not runs and before_first_run is not None:
@@ -156,7 +158,7 @@ def _run(
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys,
-        tags={**tags, "study": study.name},
+        tags={**tags, **process_tag(), "study": study.name},
         run_id=run_id,
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

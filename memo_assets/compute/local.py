@@ -1,5 +1,6 @@
 """Running work items on this machine: a bounded pool of worker processes."""
 
+import contextlib
 import os
 import select
 import subprocess
@@ -137,9 +138,10 @@ class LocalExecutor:
             worker = _start(threads, [])
             self._workers.append(worker)
         assert worker.process.stdin is not None
-        worker.process.stdin.write(f"{folder / 'item.json'}\n")
-        worker.process.stdin.flush()
         worker.item = item
+        with contextlib.suppress(BrokenPipeError):  # it died just now: the end of its answers says so
+            worker.process.stdin.write(f"{folder / 'item.json'}\n")
+            worker.process.stdin.flush()
 
 
 def _start(threads: int, modules: Sequence[str]) -> _Worker:

@@ -165,9 +165,7 @@ TABLES: dict[str, Table] = {
                 _PREDICTOR,
                 _LAYER,
                 _SAMPLE,
-                Column(
-                    "score", "DOUBLE", "The score; predictors.higher_is_riskier says which end is at risk."
-                ),
+                Column("score", "DOUBLE", "The score; the README says which end of it is at risk."),
             ),
             bulk=True,
         ),

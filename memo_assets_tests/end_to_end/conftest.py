@@ -1,6 +1,7 @@
 """Both demo studies at a reduced size, materialized once through Dagster for all tests of this folder."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import dagster as dg
 import pytest
 
 from memo_assets.compute.items import Progress, WorkItem
+from memo_assets.compute.local import LocalExecutor
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
@@ -80,14 +82,21 @@ def reduced_cities() -> Study:
 
 
 @pytest.fixture(scope="session")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def executor() -> Iterator[LocalExecutor]:
+    """One pool of workers for all tests: they import torch once."""
+    with closing(LocalExecutor()) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def platform(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) -> Iterator[Platform]:
     with pytest.MonkeyPatch.context() as patch:
         warehouse = tmp_path_factory.mktemp("warehouse")
         patch.setenv("MEMO_WAREHOUSE", str(warehouse))
         patch.delenv("DAGSTER_HOME", raising=False)
         studies = {study.name: study for study in (reduced_digits(), reduced_cities())}
         recorder = Recorder()
-        definitions = build_defs(studies.values(), {"observer": recorder})
+        definitions = build_defs(studies.values(), {"observer": recorder, "executor": executor})
         with open_instance() as instance:
             for study in studies.values():
                 bring_up_to_date(study, definitions, instance, recorder)

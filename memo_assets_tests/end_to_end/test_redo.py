@@ -1,26 +1,32 @@
 """Killing, redoing, changing: nothing lost, nothing doubled, and only what changed is stale."""
 
-import os
+import contextlib
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
+import psutil
+import pyarrow as pa
 import pytest
 
+from memo_assets.compute.local import LocalExecutor
+from memo_assets.compute.worker import PARENT_VARIABLE
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
 from memo_assets.pipeline import RunFailed, bring_up_to_date
 from memo_assets.status import FRESH, MISSING, STALE, study_state
+from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.study import load_study
 from memo_assets_tests.end_to_end.conftest import Recorder, changed
 
 pytestmark = pytest.mark.slow
+Run = Callable[[Study, dg.DagsterInstance], int]
 
 # Enough steps that a kill finds the training running.
 DRIVER = """
@@ -56,9 +62,30 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     return tmp_path
 
 
-def run(study: Study, instance: dg.DagsterInstance) -> int:
-    recorder = Recorder()
-    return bring_up_to_date(study, build_defs([study], {"observer": recorder}), instance, recorder)
+@pytest.fixture
+def run(executor: LocalExecutor) -> Run:
+    def bring(study: Study, instance: dg.DagsterInstance) -> int:
+        recorder = Recorder()
+        definitions = build_defs([study], {"observer": recorder, "executor": executor})
+        return bring_up_to_date(study, definitions, instance, recorder)
+
+    return bring
+
+
+def materialize(
+    study: Study, instance: dg.DagsterInstance, names: list[str], executor: LocalExecutor, *, seeds: bool
+) -> None:
+    """Materialize assets of a study whether they are stale or not."""
+    keys = [dg.AssetKey([study.name, name]) for name in names]
+    job = build_defs([study], {"executor": executor}).resolve_implicit_job_def_def_for_assets(keys)
+    assert job is not None
+    last = str(study.shadows.models - 1)
+    tags = (
+        {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": last}
+        if seeds
+        else {}
+    )
+    assert job.execute_in_process(instance=instance, asset_selection=keys, tags=tags).success
 
 
 def data_versions(study: Study, instance: dg.DagsterInstance) -> dict[tuple[str, str | None], str]:
@@ -84,7 +111,7 @@ def states(study: Study, instance: dg.DagsterInstance) -> dict[str, set[str]]:
     }
 
 
-def test_killed_run_ends_with_the_same_results(fresh: Path, monkeypatch: pytest.MonkeyPatch):
+def test_killed_run_ends_with_the_same_results(fresh: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
     study = tiny()
     settings = fresh / "study.json"
     settings.write_text(study.model_dump_json())
@@ -96,9 +123,10 @@ def test_killed_run_ends_with_the_same_results(fresh: Path, monkeypatch: pytest.
         assert time.monotonic() < deadline
         time.sleep(0.05)
     time.sleep(1.0)
+    assert _workers(process.pid)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    while _workers(fresh):
+    while _workers(process.pid):
         assert time.monotonic() < deadline, "workers outlive the killed run"
         time.sleep(0.1)
     resumable = list(layout.work.glob("adapters-*/state/*.safetensors"))
@@ -114,18 +142,15 @@ def test_killed_run_ends_with_the_same_results(fresh: Path, monkeypatch: pytest.
         assert data_versions(study, instance) == killed
 
 
-def test_redoing_the_same_work_leaves_everything_fresh_and_a_changed_field_does_not(fresh: Path):
+def test_redoing_the_same_work_leaves_everything_fresh_and_a_changed_field_does_not(
+    fresh: Path, run: Run, executor: LocalExecutor
+):
     study = tiny()
     study = changed(study, training={"epochs": 2, "checkpoints": [0, 1, 2]})
     with open_instance() as instance:
         run(study, instance)
         before = data_versions(study, instance)
-        definitions = build_defs([study])
-        keys = [dg.AssetKey([study.name, name]) for name in ("adapters", "logits")]
-        job = definitions.resolve_implicit_job_def_def_for_assets(keys)
-        assert job is not None
-        tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "5"}
-        assert job.execute_in_process(instance=instance, asset_selection=keys, tags=tags).success
+        materialize(study, instance, ["adapters", "logits"], executor, seeds=True)
         assert data_versions(study, instance) == before
         assert run(study, instance) == 0
 
@@ -145,32 +170,29 @@ def test_redoing_the_same_work_leaves_everything_fresh_and_a_changed_field_does_
         assert run(study, instance) == 0
 
 
-def test_failed_seeds_are_named_and_the_others_kept(fresh: Path):
+def test_failed_seeds_are_named_and_the_others_kept(fresh: Path, run: Run, executor: LocalExecutor):
     study = changed(tiny(), training={"epochs": 2, "checkpoints": [0, 1, 2]})
-    layout = Layout.of(study.name)
+    mask = Layout.of(study.name).split_mask(4)
     with open_instance() as instance:
-        broken = layout.adapters(4)
-        broken.parent.mkdir(parents=True)
-        broken.write_text("a file where the worker must put a folder")
-        layout.training_log(4)
-        with pytest.raises(RunFailed, match=r"digits/adapters: digits/adapters failed for seeds \[3, 4, 5\]"):
+        materialize(study, instance, ["raw_dataset", "samples"], executor, seeds=False)
+        materialize(study, instance, ["split_masks"], executor, seeds=True)
+        good = mask.read_bytes()
+        write_parquet(mask, pa.table({"sample_id": [10_000]}))
+        with pytest.raises(RunFailed, match=r"digits/adapters failed for seeds \[3, 4, 5\]") as failure:
             run(study, instance)
-        parts = next(s for s in study_state(study, build_defs([study]), instance, ["adapters"])).partitions
-        assert [part.state for part in parts] == [FRESH] * 3 + [MISSING] * 3
-        broken.unlink()
+        assert "split mask of seed 4 names samples" in str(failure.value)
+        (adapters,) = study_state(study, build_defs([study]), instance, ["adapters"])
+        assert [part.state for part in adapters.partitions] == [FRESH] * 3 + [MISSING] * 3
+        mask.write_bytes(good)
         run(study, instance)
         assert run(study, instance) == 0
 
 
-def _workers(folder: Path) -> list[int]:
-    """Processes whose command line names a work item below a folder."""
+def _workers(parent: int) -> list[int]:
+    """Worker processes that a process started, found by what it left in their environment."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            try:
-                command = (entry / "cmdline").read_bytes().decode(errors="replace")
-            except OSError:
-                continue
-            if "memo_assets.compute.worker" in command and str(folder) in command:
-                found.append(int(entry.name))
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.environ().get(PARENT_VARIABLE) == str(parent):
+                found.append(process.pid)
     return found

@@ -16,7 +16,7 @@ from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import reading
 from memo_assets_tests.end_to_end.conftest import Platform
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
 STUDIES = ["digits", "cities"]
 
 
