@@ -27,7 +27,7 @@ demo: $(READY)
 	$(BIN)/memo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 ui: $(READY)
 	$(BIN)/memo ui --port $(PORT)

@@ -175,10 +175,10 @@ def study_list() -> None:
         studies = load_studies()
     except StudyError as error:
         _fail(str(error))
-    table = Table("Study", "Title", "Data", "Model", "Models", "File")
-    for path, study in studies.items():
+    table = Table("Study", "Title", "Data", "Model", "Models")
+    for study in studies.values():
         shadows = str(study.shadows.models)
-        table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows, str(path))
+        table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows)
     _console.print(table)
 
 

@@ -26,7 +26,7 @@ def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
     there = {
         row[0]
         for row in connection.execute(
-            "DESCRIBE SELECT * FROM read_parquet(?)", [str(layout.samples)]
+            "DESCRIBE SELECT * FROM read_parquet(?, hive_partitioning = false)", [str(layout.samples)]
         ).fetchall()
     }
     columns = ", ".join(
@@ -34,7 +34,7 @@ def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
         for column in TABLES["samples"].columns
         if column.name != "study"
     )
-    query = f"SELECT ? AS study, {columns} FROM read_parquet(?) ORDER BY sample_id"
+    query = f"SELECT ? AS study, {columns} FROM read_parquet(?, hive_partitioning = false) ORDER BY sample_id"
     where = {"study": layout.study}
     return replace_rows(connection, "samples", query, [layout.study, str(layout.samples)], where=where)
 
@@ -56,7 +56,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
         "logits": replace_rows(
             connection,
             "logits",
-            f"SELECT ? AS study, split_seed, {columns} FROM read_parquet(?)",
+            f"SELECT ? AS study, split_seed, {columns} FROM read_parquet(?, hive_partitioning = false)",
             [layout.study, logits],
             where=where,
         ),
@@ -65,7 +65,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
             "split_masks",
             "SELECT ? AS study, regexp_extract(filename, 'seed=(\\d+)\\.parquet$', 1)::INTEGER AS split_seed, "
             "sample_id, file_row_number AS position "
-            "FROM read_parquet(?, filename = true, file_row_number = true)",
+            "FROM read_parquet(?, hive_partitioning = false, filename = true, file_row_number = true)",
             [layout.study, masks],
             where=where,
         ),
@@ -95,7 +95,7 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, 
         Number of rows.
     """
     fixed = "".join(f"? AS {column}, " for column in where)
-    query = f"SELECT {fixed}* FROM read_parquet(?)"
+    query = f"SELECT {fixed}* FROM read_parquet(?, hive_partitioning = false)"
     return replace_rows(connection, table, query, [*where.values(), str(path)], where=where)
 
 

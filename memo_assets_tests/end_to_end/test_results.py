@@ -1,14 +1,21 @@
-"""What the two studies leave in the warehouse, checked against the method and against independent packages."""
+"""What the two studies leave in the warehouse, checked against the method and against independent packages.
+
+The README's SQL runs here too, as printed: one file, so that the studies are run once however tests are spread.
+"""
 
 import json
+import re
+from pathlib import Path
 
 import dagster as dg
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.stats import norm
+from typer.testing import CliRunner
 
 from memo_assets.analysis.frames import Subject, facts, results
+from memo_assets.cli import app
 from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
@@ -16,7 +23,9 @@ from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import reading
 from memo_assets_tests.end_to_end.conftest import Platform
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("platform")]
+pytestmark = pytest.mark.slow
+README = Path(__file__).parents[2] / "README.md"
+QUERIES = re.findall(r"```sql\n(.*?)```", README.read_text(encoding="utf-8"), flags=re.DOTALL)
 STUDIES = ["digits", "cities"]
 
 
@@ -32,6 +41,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
     pool = query("SELECT count(*) AS n FROM samples WHERE study = ? AND part = 'pool'", name)["n"][0]
     train = int(study.shadows.train_share * pool)
     epochs, models = len(study.training.checkpoints), study.shadows.models
+    assert study.model.kind != "pretrained"
     n_layers = study.model.layers
     per_layer = sum(predictor.per_layer for predictor in PREDICTORS.values())
     scores = per_layer * n_layers + len(PREDICTORS) - per_layer
@@ -62,15 +72,17 @@ def test_labels_and_predictors_are_sane(platform: Platform, name: str):
     study = platform.studies[name]
     with reading() as connection:
         subject = Subject(connection, study, 0)
-        known, table = facts(subject), results(subject).set_index(["predictor", "is_last_layer"])
+        known, table = facts(subject), results(subject)
         assert subject.prediction_epoch is not None
     assert known.loss_at_end < 0.05 * known.loss_at_start
     assert known.test_accuracy > 0.75
     assert known.wrong_in_top is not None
     assert known.wrong_in_top > 0.3, "wrong labels are not enriched among the top 10 %"
-    assert table.loc[("psmi", True), "auc"] > 0.7
-    assert table.loc[("loss", True), "auc"] > 0.7
-    assert 0.4 < table.loc[("random", True), "auc"] < 0.6
+    last = table[table["is_last_layer"]]
+    auc = dict(zip(last["predictor"], last["auc"].to_list(), strict=True))
+    assert auc["psmi"] > 0.7
+    assert auc["loss"] > 0.7
+    assert 0.4 < auc["random"] < 0.6
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -171,3 +183,27 @@ def test_figures_and_report_are_written(platform: Platform, name: str):
 def test_progress_was_told(platform: Platform):
     units = {progress.unit for progress in platform.recorder.progress}
     assert {"steps", "checkpoints"} <= units
+
+
+def test_there_are_five_queries():
+    assert len(QUERIES) == 5
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_query_runs_as_printed(platform: Platform, query: str):
+    result = CliRunner().invoke(app, ["sql", query, "--format", "json"])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("{") >= 2
+
+
+def test_every_predictor_is_explained():
+    text = README.read_text(encoding="utf-8")
+    for name, predictor in PREDICTORS.items():
+        assert f"| `{name}` |" in text
+        assert predictor.meaning in text
+
+
+def test_paths_named_in_the_readme_exist():
+    root = README.parent
+    for path in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
+        assert (root / path).exists(), path

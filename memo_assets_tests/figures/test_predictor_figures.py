@@ -1,5 +1,8 @@
 """ROC, by layer, over epochs."""
 
+# Plotly makes the attributes of traces and layouts at run time.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 import numpy as np
 import pandas as pd
 import pytest
