@@ -13,7 +13,7 @@ from memo_assets.compute.items import Progress as WorkerProgress
 from memo_assets.compute.items import WorkItem
 from memo_assets.config import Study
 from memo_assets.figures.theme import predictor_label
-from memo_assets.graph import steps
+from memo_assets.graph import FIGURES, steps
 from memo_assets.status import FRESH, AssetState
 
 
@@ -53,9 +53,10 @@ class LiveProgress:
     def asset_started(self, study: Study, name: str, partitions: int) -> None:
         """Show a new step; the one before is done."""
         self._finish()
-        self._running = (study, name, partitions, time.monotonic())
         self._partitions, self._workers = 0, {}
         number = list(steps(study)).index(name) + 1
+        name = "figures" if name in FIGURES else name
+        self._running = (study, name, partitions, time.monotonic())
         self._task = self._bar.add_task(
             f"{number}/{len(steps(study))} {name}", total=None, study=study.name, state=self._state()
         )
@@ -106,7 +107,7 @@ def results_table(subject: Subject) -> Table:
     known = facts(subject)
     table = Table(title=f"{subject.study.title} ({subject.study.name})", caption=_caption(subject, known))
     table.add_column("Predictor", no_wrap=True)
-    for heading in ("AUC", "FPR@TPR .75", "TPR@FPR .01", "PSMI < 0: FPR, TPR"):
+    for heading in ("AUC", "FPR¹", "TPR²", "PSMI < 0³"):
         table.add_column(heading, justify="right", no_wrap=True)
     rows = results(subject)
     shown = rows[rows["is_last_layer"] | (rows["predictor"] == "psmi")]
@@ -138,7 +139,8 @@ def _caption(subject: Subject, known: Facts) -> str:
     )
     return (
         f"{subject.study.shadows.models} models; accuracy: train {known.train_accuracy:.3f}, "
-        f"test {known.test_accuracy:.3f}; {noisy}; {when}"
+        f"test {known.test_accuracy:.3f}; {noisy}; {when}. "
+        "¹ at the first point with TPR > .75. ² at FPR .01. ³ FPR and TPR of the rule that needs no tuning."
     )
 
 
