@@ -6,7 +6,8 @@ import math
 import os
 import sys
 import warnings
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from typing import Annotated, NoReturn
 
@@ -59,7 +60,12 @@ def demo(
         studies = [load_study(name) for name in names or DEMO_STUDIES]
     except StudyError as error:
         _fail(str(error))
-    with LiveProgress(_console) as watcher, open_instance() as instance, closing(LocalExecutor()) as executor:
+    with (
+        _writable(),
+        LiveProgress(_console) as watcher,
+        open_instance() as instance,
+        closing(LocalExecutor()) as executor,
+    ):
         definitions = build_defs(studies, {"observer": watcher, "executor": executor})
         for study in studies:
             try:
@@ -161,7 +167,7 @@ def status(
     except StudyError as error:
         _fail(str(error))
     definitions = build_defs(studies)
-    with open_instance() as instance:
+    with _writable(), open_instance() as instance:
         for study in studies:
             _console.print(status_table(study, study_state(study, definitions, instance)))
 
@@ -212,6 +218,23 @@ def _plain(value: object) -> object:
 
 def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+@contextmanager
+def _writable() -> Iterator[None]:
+    """One sentence instead of a traceback where the warehouse or Dagster's own storage cannot be written."""
+    from sqlalchemy.exc import OperationalError
+
+    from memo_assets.store.layout import warehouse_dir
+
+    try:
+        yield
+    except (OSError, OperationalError) as error:
+        reason = str(error).splitlines()[0]
+        _fail(
+            f"{warehouse_dir()} cannot be written: {reason}. Free space or rights there, or set MEMO_WAREHOUSE, and "
+            "run the same command again: what is done is kept"
+        )
 
 
 def _fail(message: str) -> NoReturn:
