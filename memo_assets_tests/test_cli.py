@@ -188,7 +188,7 @@ def test_sql_reads_the_warehouse_and_nothing_else(
     assert message in found
     assert "hunter2" not in found
     assert (filled / "memo.duckdb").read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.csv", "secret.txt", "warehouse"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["secret.csv", "secret.txt", "year=2026"]
 
 
 def test_study_list(warehouse: Path) -> None:
