@@ -6,7 +6,6 @@ shown (`console`), what is stale (`status`).
 
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import dagster as dg
@@ -41,15 +40,8 @@ class Watcher(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Stage:
-    """Assets that are planned and run together."""
-
-    names: tuple[str, ...]
-
-
-def stages(study: Study) -> list[Stage]:
-    """Stages of a study, upstream first; assets with partitions stand alone."""
+def stages(study: Study) -> list[tuple[str, ...]]:
+    """Names of assets that are planned and run together, upstream first; assets with partitions stand alone."""
     together: tuple[str, ...] = ()
     result = []
     for name in steps(study):
@@ -57,10 +49,10 @@ def stages(study: Study) -> list[Stage]:
             together = (*together, name)
             continue
         if together:
-            result.append(Stage(together))
+            result.append(together)
             together = ()
-        result.append(Stage((name,)))
-    return [*result, Stage(together)] if together else result
+        result.append((name,))
+    return [*result, together] if together else result
 
 
 def bring_up_to_date(
@@ -98,13 +90,13 @@ def bring_up_to_date(
 
 
 def _todo(
-    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: Stage
+    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: tuple[str, ...]
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Runs of a stage: names of assets, and one gapless range of partitions (empty: none)."""
-    states = study_state(study, definitions, instance, list(stage.names))
+    states = study_state(study, definitions, instance, list(stage))
     stale = [state.name for state in states if state.todo]
-    if partition_keys(study, stage.names[0]) == [None]:
-        needed = [name for name in stage.names if name in stale or _below(study, name, set(stale))]
+    if partition_keys(study, stage[0]) == [None]:
+        needed = [name for name in stage if name in stale or _below(study, name, set(stale))]
         if needed:
             yield needed, []
         return

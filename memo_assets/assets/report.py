@@ -5,7 +5,6 @@ import dagster as dg
 from memo_assets import __version__
 from memo_assets.assets.spec import study_asset
 from memo_assets.config import Study
-from memo_assets.graph import FIGURES
 from memo_assets.store.layout import Layout
 
 _FIGURE_TEXTS = {
@@ -93,7 +92,6 @@ def _content(connection, study: Study, layout: Layout):
     figures = [
         (*_FIGURE_TEXTS[name], plotly.io.from_json(layout.figure(name, "json").read_text(encoding="utf-8")))
         for name in _FIGURE_TEXTS
-        if name in FIGURES
     ]
     curves = training_curves(subject).pivot_table(
         index="epoch", columns="part", values=["median_loss", "accuracy"]
