@@ -1,0 +1,30 @@
+"""The typed configuration of one study: every field, its meaning, its limits.
+
+What belongs here: pydantic models and the checks that need nothing but the configuration itself.
+What does not: reading files (`study_file`), data (`data`), Dagster (`study`). Nothing heavy is imported.
+"""
+
+from memo_assets.config.compute import Compute
+from memo_assets.config.data import MAX_OPTIONS, CitiesData, DigitsData, Noise, Prompt, TableData
+from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
+from memo_assets.config.recipe import Labels, Scores, Shadows, Training
+from memo_assets.config.study import Study
+
+__all__ = [
+    "MAX_OPTIONS",
+    "CitiesData",
+    "Compute",
+    "DigitsData",
+    "Labels",
+    "Lora",
+    "Mlp",
+    "Noise",
+    "Pretrained",
+    "Prompt",
+    "Scores",
+    "Shadows",
+    "Study",
+    "TableData",
+    "TinyLlama",
+    "Training",
+]

@@ -1,0 +1,75 @@
+"""Settings of the model that is trained, and of its adapters."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from memo_assets.config.base import Config, Seed
+
+
+class TinyLlama(Config):
+    """A small Llama that the study pretrains itself, on names that are in neither pool nor test."""
+
+    kind: Literal["tiny_llama"]
+    hidden: int = Field(default=64, ge=8, description="Width of the hidden states.")
+    layers: int = Field(default=2, ge=1, le=64, description="Number of transformer blocks.")
+    heads: int = Field(default=4, ge=1, description="Attention heads; must divide `hidden`.")
+    vocabulary: int = Field(
+        default=800, ge=300, description="Tokens of the byte-level BPE trained on the data."
+    )
+    sentences: list[str] = Field(
+        min_length=1, description="Pretraining sentences; {text} is a name, {label} its label."
+    )
+    epochs: int = Field(ge=1, description="Passes over the pretraining sentences.")
+    learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW in pretraining.")
+    batch_size: int = Field(default=64, ge=1, description="Sentences per pretraining step.")
+    seed: Seed = Field(default=0, description="Seed of initial weights and of the order of sentences.")
+
+    @model_validator(mode="after")
+    def _sentences_hold_both(self) -> "TinyLlama":
+        for sentence in self.sentences:
+            if "{text}" not in sentence or "{label}" not in sentence:
+                raise ValueError(f"sentence {sentence!r} must hold both {{text}} and {{label}}")
+        return self
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "TinyLlama":
+        if self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden = {self.hidden} is not a multiple of 2 x heads = {2 * self.heads} (rotary positions)"
+            )
+        return self
+
+
+class Pretrained(Config):
+    """A causal language model of the Hugging Face hub or of a local directory."""
+
+    kind: Literal["pretrained"]
+    name: str = Field(min_length=1, description="Hub id, or directory that holds the model and tokenizer.")
+    revision: str | None = Field(default=None, description="Commit of the hub repository; pins the weights.")
+    dtype: Literal["fp32", "bf16"] = Field(
+        default="fp32", description="Precision of the frozen base weights."
+    )
+
+
+class Mlp(Config):
+    """A multi-layer perceptron with ReLU, trained from scratch on images."""
+
+    kind: Literal["mlp"]
+    width: int = Field(default=64, ge=1, description="Units of every hidden layer.")
+    layers: int = Field(default=2, ge=1, le=64, description="Number of hidden layers.")
+
+
+class Lora(Config):
+    """Low-rank adapters (Hu et al., ICLR 2022) on linear modules of the frozen base model."""
+
+    rank: int = Field(ge=1, description="Rank r of every adapter pair.")
+    alpha: float = Field(gt=0, description="The update is scaled by alpha / rank.")
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="Dropout on the adapter's input while training."
+    )
+    targets: list[str] = Field(
+        default=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"],
+        min_length=1,
+        description="Last names of the modules that get an adapter.",
+    )

@@ -1,0 +1,90 @@
+"""Settings of training, of the shadow models, and of what is computed from them."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from memo_assets.config.base import Config, Seed, Share
+
+
+class Training(Config):
+    """One model's training run."""
+
+    learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    batch_size: int = Field(ge=1, description="Samples per optimizer step.")
+    epochs: int = Field(ge=1, description="Passes over the model's training samples.")
+    checkpoints: list[float] = Field(
+        min_length=2, description="Epochs at which weights and logits are kept; from 0 to the last epoch."
+    )
+    warmup_steps: int = Field(default=0, ge=0, description="Steps in which the learning rate rises from 0.")
+    schedule: Literal["constant", "linear"] = Field(
+        default="constant", description="Learning rate after the warm-up: constant, or falling linearly to 0."
+    )
+    max_grad_norm: float = Field(
+        default=1.0, gt=0, description="Each model's gradient is clipped to this norm."
+    )
+
+    @model_validator(mode="after")
+    def _checkpoints_in_order(self) -> "Training":
+        points = self.checkpoints
+        if points != sorted(set(points)) or points[0] != 0 or points[-1] != self.epochs:
+            raise ValueError(
+                f"checkpoints {points} must rise from 0 to epochs = {self.epochs} without repetition"
+            )
+        return self
+
+
+class Shadows(Config):
+    """The models of the study: split seeds 0 .. models - 1, each trained on its own share of the pool."""
+
+    models: int = Field(ge=4, le=10_000, description="Number of models; below 33, labels are unstable.")
+    train_share: Share = Field(default=0.5, description="Share of the pool in each model's training set.")
+    audited: list[Seed] = Field(
+        default=[0],
+        min_length=1,
+        max_length=99,
+        description="Split seeds of the target models, whose samples are labelled and scored.",
+    )
+    block: int = Field(
+        default=25,
+        ge=1,
+        le=99,
+        description="Split seeds loaded into the warehouse together; lineage sees whole blocks.",
+    )
+
+    @model_validator(mode="after")
+    def _audited_exist(self) -> "Shadows":
+        if len(set(self.audited)) != len(self.audited):
+            raise ValueError(f"audited = {self.audited} names a split seed twice")
+        if -(-self.models // self.block) > 99:
+            raise ValueError(
+                f"{self.models} models in blocks of {self.block} make more than 99 blocks; raise shadows.block"
+            )
+        wrong = [seed for seed in self.audited if seed >= self.models]
+        if wrong:
+            raise ValueError(f"audited split seeds {wrong} are not below models = {self.models}")
+        return self
+
+
+class Scores(Config):
+    """Settings of the predictors."""
+
+    psmi_directions: int = Field(default=2000, ge=1, description="Random directions of PSMI.")
+    smi_directions: int = Field(
+        default=100, ge=1, description="Random directions of sliced mutual information."
+    )
+    mahalanobis_components: int = Field(default=100, ge=1, description="Principal components kept, at most.")
+    loss_drop: Share = Field(
+        default=0.95,
+        description="Prediction epoch: first checkpoint whose median training loss fell by this share.",
+    )
+
+
+class Labels(Config):
+    """From memorization scores to memorized or not."""
+
+    quantile: Share = Field(
+        default=0.9,
+        description="Memorized: log-LiRA at or above this quantile of the target's training samples.",
+    )

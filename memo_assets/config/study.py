@@ -1,0 +1,72 @@
+"""All settings of one study, and the checks across its blocks."""
+
+from pydantic import Field, model_validator
+
+from memo_assets.config.base import NAME_PATTERN, Config, Seed
+from memo_assets.config.compute import Compute
+from memo_assets.config.data import CitiesData, DigitsData, Noise, Prompt, TableData
+from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
+from memo_assets.config.recipe import Labels, Scores, Shadows, Training
+
+
+class Study(Config):
+    """One data set x one base model x one recipe. All its assets live under its name."""
+
+    name: str = Field(
+        pattern=NAME_PATTERN, description="Lower-case letters, digits and _; prefix of all assets."
+    )
+    title: str = Field(min_length=1, description="A short line for figures and reports.")
+    description: str = Field(default="", description="What the study is about, in a few sentences.")
+    data: CitiesData | DigitsData | TableData = Field(
+        discriminator="source", description="The labelled data."
+    )
+    data_seed: Seed = Field(
+        default=0, description="Seed of the draws of items, prompt templates and label noise."
+    )
+    noise: Noise = Field(default=Noise(share=0.0), description="Label noise on the pool.")
+    prompt: Prompt | None = Field(default=None, description="Language studies only: how samples become text.")
+    model: TinyLlama | Pretrained | Mlp = Field(
+        discriminator="kind", description="The model that is trained."
+    )
+    lora: Lora | None = Field(default=None, description="Language studies only: the adapters.")
+    training: Training = Field(description="The recipe.")
+    shadows: Shadows = Field(description="Number of models and their splits.")
+    scores: Scores = Field(default=Scores(), description="Settings of the predictors.")
+    labels: Labels = Field(default=Labels(), description="Settings of the memorization labels.")
+    show_text: bool = Field(
+        default=False,
+        description="Whether reports and metadata may show the text of samples; false for private data.",
+    )
+    compute: Compute = Field(default=Compute(), description="Where and how the GPU-bound steps run.")
+
+    @property
+    def is_language(self) -> bool:
+        """Whether the study fine-tunes a language model (else it trains a vision network from scratch)."""
+        return self.model.kind != "mlp"
+
+    @property
+    def seeds(self) -> range:
+        """All split seeds."""
+        return range(self.shadows.models)
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Study":
+        is_images = self.data.source == "digits"
+        if self.is_language and is_images:
+            raise ValueError(
+                f"data.source digits holds images; model.kind {self.model.kind} reads text: use mlp"
+            )
+        if not self.is_language and not is_images:
+            raise ValueError(f"model.kind mlp reads images; data.source {self.data.source} holds text")
+        if self.is_language and (self.prompt is None or self.lora is None):
+            lacking = "prompt" if self.prompt is None else "lora"
+            raise ValueError(f"a language study needs the block `{lacking}`")
+        if not self.is_language and (self.prompt is not None or self.lora is not None):
+            extra = "prompt" if self.prompt is not None else "lora"
+            raise ValueError(f"a vision study has no use for the block `{extra}`: remove it")
+        if self.model.kind == "tiny_llama" and self.data.source != "cities":
+            raise ValueError(
+                "model.kind tiny_llama pretrains on names left over from data.source cities; "
+                f"with data.source {self.data.source} use kind: pretrained"
+            )
+        return self
