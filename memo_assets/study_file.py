@@ -6,7 +6,6 @@ same message).
 """
 
 import re
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,12 @@ import yaml
 from pydantic import ValidationError
 
 from memo_assets.config import Study
+from memo_assets.config.yaml_text import repeated_keys, unquoted_times
 
 COMPONENT_TYPE = "memo_assets.study.StudyComponent"
 STUDIES_DIR = Path(__file__).parent / "studies"
 FILE_NAME = "defs.yaml"
+_PLAIN_TYPES = ("str", "int", "bool")  # as pydantic calls them
 
 
 class StudyError(ValueError):
@@ -104,30 +105,30 @@ def read_study(path: Path) -> Study:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        repeated = list(_repeated_keys(node))
+        misread = [*repeated_keys(node), *unquoted_times(node)]
         document = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-02-30
         mark = getattr(error, "problem_mark", None)
         at = f":{mark.line + 1}" if mark else ""
         raise StudyError(f"{path}{at}: not valid YAML: {' '.join(str(error).split())}") from error
-    if repeated:
-        raise StudyError("\n".join(f"{path}:{problem}" for problem in repeated))
+    if misread:
+        raise StudyError("\n".join(f"{path}:{problem}" for problem in misread))
     if not isinstance(document, dict) or not isinstance(document.get("attributes"), dict):
         raise StudyError(f"{path}: expected `type: {COMPONENT_TYPE}` and a block `attributes:`")
     if document.get("type") != COMPONENT_TYPE:
         raise StudyError(
-            f"{path}:{_line(node, ('type',))}: type: given {document.get('type')!r}, expected {COMPONENT_TYPE}"
+            f"{path}:{_find(node, ('type',))[0]}: type: given {document.get('type')!r}, expected {COMPONENT_TYPE}"
         )
     if unknown := [key for key in document if key not in ("type", "attributes")]:
         raise StudyError(
-            f"{path}:{_line(node, (unknown[0],))}: {unknown[0]}: unknown field; allowed here: attributes, type "
+            f"{path}:{_find(node, (unknown[0],))[0]}: {unknown[0]}: unknown field; allowed here: attributes, type "
             "(settings of the study stand below attributes, indented)"
         )
     try:
         study = Study.model_validate(document["attributes"])
     except ValidationError as error:
         lines = [_problem(path, node, dict(problem)) for problem in error.errors(include_url=False)]
-        raise StudyError("\n".join(lines)) from error
+        raise StudyError("\n".join(dict.fromkeys(lines))) from error
     return _with_absolute_path(study, path)
 
 
@@ -141,32 +142,22 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
     return study.model_copy(update={"data": data, "model": model})
 
 
-def _repeated_keys(node: yaml.Node | None, above: str = "") -> Iterator[str]:
-    """One line for every key that a block holds twice: YAML itself would silently keep the last."""
-    if isinstance(node, yaml.MappingNode):
-        lines: dict[str, int] = {}
-        for key, value in node.value:
-            line, field = key.start_mark.line + 1, f"{above}{key.value}"
-            if field in lines:
-                yield f"{line}: {field.removeprefix('attributes.')}: given twice, in lines {lines[field]} and {line}; keep one"
-            lines[field] = line
-            yield from _repeated_keys(value, f"{field}.")
-    elif isinstance(node, yaml.SequenceNode):
-        for value in node.value:
-            yield from _repeated_keys(value, above)
-
-
 def _problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
     """One line for one pydantic error: file, line, field, what was given, what is allowed."""
     tagged, kind, given = problem["loc"], problem["type"], problem.get("input")
+    is_key = tagged[-1:] == ("[key]",)  # pydantic says so of a name in a block that has no fixed fields
+    union = _union_at(tagged[:-1]) if tagged and tagged[-1] in _PLAIN_TYPES else []
+    if is_key or union:
+        tagged = tagged[:-1]
     location = list(tagged)
     if len(tagged) > 1 and tagged[0] in _tag_fields():
         del location[1]  # pydantic names the chosen member of a union there, where the file has no such key
     if kind.startswith("union_tag"):
         location.append(_tag_fields()[tagged[0]])
     field = ".".join(str(part) for part in location) or "study"
+    line, found = _find(node, ("attributes", *location))
     message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
-    if kind == "extra_forbidden":
+    if kind == "extra_forbidden" or (is_key and kind == "literal_error"):
         message = f"unknown field; allowed here: {', '.join(_fields_at(tagged[:-1]))}"
     elif kind.startswith("union_tag"):
         allowed = ", ".join(_place(tagged)["discriminator"]["mapping"])
@@ -174,11 +165,17 @@ def _problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str
         message += f"; allowed: {allowed}"
     elif kind == "missing":
         message = "is missing"
-    elif kind.startswith("model_"):
-        message = f"given {_shown(given)}; expected a block with fields among {', '.join(_fields_at(tagged))}"
+    elif kind.startswith("model_") or kind == "dict_type":
+        fields = _fields_at(tagged)
+        among = f" with fields among {', '.join(fields)}" if fields else ""
+        message = f"given {_shown(given)}; expected a block{among}"
+    elif union:
+        message = f"given {_shown(given)}; input should be a valid {', '.join(union[:-1])} or {union[-1]}"
+        message += _hint("string_type", given, found)
     elif kind not in ("value_error", "too_short", "too_long"):
-        message = f"given {_shown(given)}; {message[:1].lower()}{message[1:]}{_hint(kind, given)}"
-    return f"{path}:{_line(node, ('attributes', *location))}: {field}: {message}"
+        hint = _hint(kind, given, None if is_key else found)
+        message = f"given {_shown(given)}; {message[:1].lower()}{message[1:]}{hint}"
+    return f"{path}:{line}: {field}: {message}"
 
 
 def _shown(given: object) -> str:
@@ -187,10 +184,10 @@ def _shown(given: object) -> str:
     return "nothing" if given is None else repr(given)
 
 
-def _hint(kind: str, given: object) -> str:
+def _hint(kind: str, given: object, found: yaml.Node | None) -> str:
     """What to do where YAML reads something else than what one sees."""
     if kind == "string_type" and isinstance(given, (bool, int, float, date)):
-        return "; write it in quotes"
+        return "; write it in quotes" + (f": '{found.value}'" if isinstance(found, yaml.ScalarNode) else "")
     if kind == "float_type" and isinstance(given, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", given):
         return "; YAML takes it for text: write it like 1.0e-3, with a point and a sign, without quotes"
     return ""
@@ -206,36 +203,49 @@ def _tag_fields() -> dict[str, str]:
 
 
 def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields allowed at a place of the study, for error messages."""
+    """Names of the fields allowed at a place of the study, for error messages; empty where all are."""
     place = _place(location)
-    return sorted(place["properties"]) if "properties" in place else [place["discriminator"]["propertyName"]]
+    if "discriminator" in place:
+        return [place["discriminator"]["propertyName"]]
+    return sorted(place.get("properties", place.get("propertyNames", {}).get("enum", [])))
+
+
+def _union_at(location: tuple[int | str, ...]) -> list[str]:
+    """Types of a value that may be of several plain ones, of which pydantic names each in an error of its own."""
+    types = [option.get("type") for option in _place(location).get("anyOf", [])]
+    return types if len(types) > 1 and "null" not in types else []
 
 
 def _place(location: tuple[int | str, ...]) -> dict[str, Any]:
-    """JSON schema of a block of the study; a location as in pydantic's errors."""
+    """JSON schema of a block of the study, or of a value; a location as in pydantic's errors."""
     schema = place = Study.model_json_schema()
     for part in location:
         if "discriminator" in place:
             found = {"$ref": place["discriminator"]["mapping"][part]}
-        else:
+        elif part in place.get("properties", {}):
             found = place["properties"][part]
+        else:  # a block whose fields bear any name, or an optional one
+            options = [place, *place.get("anyOf", [])]
+            found = next(
+                option["additionalProperties"] for option in options if "additionalProperties" in option
+            )
         references = [option["$ref"] for option in (found, *found.get("anyOf", [])) if "$ref" in option]
         place = schema["$defs"][references[0].rsplit("/", 1)[1]] if references else found
     return place
 
 
-def _line(node: yaml.Node | None, location: tuple[int | str, ...]) -> int:
-    """Line of the deepest part of a location that the file holds."""
+def _find(node: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[int, yaml.Node | None]:
+    """Line of the deepest part of a location that the file holds, and what stands there if it holds all of it."""
     line = 1
     for part in location:
         if isinstance(node, yaml.MappingNode):
             found = [(key, value) for key, value in node.value if str(key.value) == str(part)]
             if not found:
-                break
+                return line, None
             line, node = found[0][0].start_mark.line + 1, found[0][1]
         elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
             node = node.value[part]
             line = line if node is None else node.start_mark.line + 1
         else:
-            break
-    return line
+            return line, None
+    return line, node

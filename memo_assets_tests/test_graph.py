@@ -41,6 +41,9 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("compute.pack", 3, set()),
     ("compute.workers", 1, set()),
     ("compute.threads", 2, set()),
+    ("compute.slurm.partition", "gpu", set()),
+    ("compute.slurm.time", "20:00:00", set()),
+    ("compute.slurm_by_asset", {"adapters": {"cpus": 4}}, set()),
 ]
 
 

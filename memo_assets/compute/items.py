@@ -5,15 +5,19 @@ An item's key is a hash of everything its result depends on, so unfinished work 
 
 import hashlib
 import json
+import re
+from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from memo_assets.config import Study
+from memo_assets.config import GpuStep, Study
 from memo_assets.store.layout import Layout
 
-WorkerStep = Literal["base_model", "adapters", "logits", "layer_scores"]
+NO_SEED = -1
+_OF_SEED = re.compile(r"seed=(\d+)(?:\.|/|$)")
 
 
 class WorkItem(BaseModel):
@@ -24,26 +28,49 @@ class WorkItem(BaseModel):
         step: the asset to compute.
         seeds: split seeds to compute together; empty for steps without partitions.
         code_version: version of the step the submitter runs; a worker of another version refuses.
-        inputs: content hashes of the input files.
+        source: `source_version` of the submitter; a worker of another source refuses.
+        inputs: content hashes of the input files, by path.
         warehouse: the warehouse directory.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     study: Study
-    step: WorkerStep
+    step: GpuStep
     seeds: list[int]
     code_version: str
+    source: str
     inputs: dict[str, str]
     warehouse: Path
 
     @property
     def key(self) -> str:
         """Name of the item's work folder: step, first seed, and a hash of all that its result depends on."""
-        parts = [self.study.name, self.step, self.seeds, self.code_version, self.inputs]
-        digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]
+        digest = _hash([self.study.name, self.step, self.seeds, self.code_version, self.inputs])
         seed = f"-{self.seeds[0]}" if self.seeds else ""
         return f"{self.step}{seed}-{digest}"
+
+    @property
+    def units(self) -> list[int]:
+        """What is recorded one by one: the split seeds, or NO_SEED for a step without partitions."""
+        return self.seeds or [NO_SEED]
+
+    def unit_key(self, unit: int) -> str:
+        """Hash of all that one seed's result depends on, whatever seeds it is computed together with."""
+        return _hash([self.study.name, self.step, unit, self.code_version, self._inputs_of([unit])])
+
+    def only(self, seeds: Sequence[int]) -> "WorkItem":
+        """The item for some of its seeds."""
+        return self.model_copy(update={"seeds": list(seeds), "inputs": self._inputs_of(seeds)})
+
+    def _inputs_of(self, units: Sequence[int]) -> dict[str, str]:
+        """Inputs that all seeds share, and those of some."""
+        found = {path: _OF_SEED.search(path) for path in self.inputs}
+        return {
+            path: self.inputs[path]
+            for path, match in found.items()
+            if match is None or int(match.group(1)) in units
+        }
 
     @property
     def layout(self) -> Layout:
@@ -54,6 +81,29 @@ class WorkItem(BaseModel):
     def folder(self) -> Path:
         """The item's work folder: item.json, log.txt, progress.json, result.json, unfinished state."""
         return self.layout.work / self.key
+
+    def __str__(self) -> str:
+        """Step and seeds in words, for logs."""
+        return f"{self.step}, {seeds_in_words(self.seeds)}" if self.seeds else self.step
+
+
+def seeds_in_words(seeds: Sequence[int]) -> str:
+    """Such as `seed 3`, `seeds 0 to 7 (8)` or `seeds 0, 1, 5`."""
+    if len(seeds) == 1:
+        return f"seed {seeds[0]}"
+    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+        return f"seeds {seeds[0]} to {seeds[-1]} ({len(seeds)})"
+    return f"seeds {', '.join(map(str, seeds))}"
+
+
+def packs(study: Study, seeds: Sequence[int]) -> list[list[int]]:
+    """Split seeds computed together; on a fixed grid, so that a redo packs the same seeds together.
+
+    Args:
+        study: whose compute.pack is the width of the grid.
+        seeds: some split seeds.
+    """
+    return [list(group) for _, group in groupby(sorted(seeds), key=lambda seed: seed // study.compute.pack)]
 
 
 class SeedResult(BaseModel):
@@ -71,7 +121,18 @@ class SeedResult(BaseModel):
 
 
 class ItemResult(BaseModel):
-    """What a worker reports when it ends by itself."""
+    """What a worker reports when it ends by itself.
+
+    Attributes:
+        seeds: by split seed.
+        error: one sentence; None if all went well.
+        seconds: wall time of the worker, over all attempts that were queued again.
+        peak_memory_bytes: largest resident memory of the worker process.
+        host: machine it ran on.
+        job: Slurm's id of the task, such as 17_3; None where no Slurm was.
+        gpus: GPUs it was given.
+        attempts: how often it was started: 1 where nothing interrupted it.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -79,6 +140,10 @@ class ItemResult(BaseModel):
     error: str | None = None
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    host: str = ""
+    job: str | None = None
+    gpus: int = 0
+    attempts: int = 1
 
 
 class Progress(BaseModel):
@@ -94,3 +159,7 @@ class Progress(BaseModel):
     done: int
     total: int
     unit: str
+
+
+def _hash(parts: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

@@ -4,7 +4,7 @@ What belongs here: pydantic models and the checks that need nothing but the conf
 What does not: reading files (`study_file`), data (`data`), Dagster (`study`). Nothing heavy is imported.
 """
 
-from memo_assets.config.compute import Compute
+from memo_assets.config.compute import Compute, GpuStep, Slurm
 from memo_assets.config.data import MAX_OPTIONS, CitiesData, DigitsData, Noise, Prompt, TableData
 from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
@@ -15,6 +15,7 @@ __all__ = [
     "CitiesData",
     "Compute",
     "DigitsData",
+    "GpuStep",
     "Labels",
     "Lora",
     "Mlp",
@@ -23,6 +24,7 @@ __all__ = [
     "Prompt",
     "Scores",
     "Shadows",
+    "Slurm",
     "Study",
     "TableData",
     "TinyLlama",

@@ -24,6 +24,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from memo_assets.config import TinyLlama
+from memo_assets.training.interruption import Interrupted, ShouldStop, never
 
 # Part of the cache key: raise it whenever a change below makes another model of the same data and settings.
 RECIPE = 1
@@ -72,6 +73,7 @@ def pretrain_tiny_llama(
     out_dir: Path,
     *,
     on_progress: Callable[[int, int], None] | None = None,
+    should_stop: ShouldStop = never,
 ) -> Pretraining:
     """Train tokenizer and model on sentences about the background names; save both in Hugging Face format.
 
@@ -84,11 +86,13 @@ def pretrain_tiny_llama(
         config: the settings.
         out_dir: directory to create; load it with AutoModelForCausalLM and AutoTokenizer.
         on_progress: called after every step with the steps done and their number.
+        should_stop: asked after every step but the last; at the first yes the run ends and leaves nothing.
 
     Returns:
         Numbers of the run.
 
     Raises:
+        Interrupted: `should_stop` said yes; pretraining starts anew the next time.
         ValueError: no background, or a sentence that lacks {text} or {label}.
         FileExistsError: `out_dir` is there already.
     """
@@ -101,7 +105,7 @@ def pretrain_tiny_llama(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         model = LlamaForCausalLM(_architecture(config, tokenizer))
-    steps, losses = _train(model, rows, config, on_progress)
+    steps, losses = _train(model, rows, config, on_progress, should_stop)
     _save(model, tokenizer, out_dir)
     return Pretraining(len(sentences), steps, losses, time.perf_counter() - started)
 
@@ -170,6 +174,7 @@ def _train(
     rows: list[list[int]],
     config: TinyLlama,
     on_progress: Callable[[int, int], None] | None,
+    should_stop: ShouldStop,
 ) -> tuple[int, tuple[float, ...]]:
     pad = SPECIAL.index(PAD)
     rng = np.random.RandomState(config.seed)
@@ -205,6 +210,8 @@ def _train(
             losses.append(loss.item())
             if on_progress is not None:
                 on_progress(step, total)
+            if step < total and should_stop():
+                raise Interrupted(step, total, "steps", kept=False)
         epoch_losses.append(float(np.mean(losses)))
     model.eval()
     return step, tuple(epoch_losses)

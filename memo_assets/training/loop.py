@@ -17,6 +17,7 @@ from torch import Tensor
 
 from memo_assets.config import Training
 from memo_assets.training.batches import pack_batches
+from memo_assets.training.interruption import Interrupted, ShouldStop, never
 from memo_assets.training.schedule import checkpoint_steps, learning_rate, steps_per_epoch
 from memo_assets.training.state import RunState, content_hash, load_state, save_state
 from memo_assets.training.task import Task
@@ -47,8 +48,12 @@ def train(
     state_path: Path,
     on_checkpoint: OnCheckpoint,
     on_progress: OnProgress | None = None,
+    should_stop: ShouldStop = never,
 ) -> None:
-    """Train all models of a task, or go on where a killed run stood; ends with bit-equal weights either way.
+    """Train all models of a task, or go on where an earlier run stood.
+
+    Weights and statistics are bit-equal either way. A killed run goes on from the state saved last, an interrupted one
+    from the step it had made last.
 
     At every checkpoint `on_checkpoint` runs first and the state is saved after it, so a run killed in between calls
     it once more for the same epoch: what it writes must be replaceable. A run that had ended calls nothing and leaves
@@ -61,9 +66,12 @@ def train(
         state_path: file of the run's state; if it exists, the run resumes there.
         on_checkpoint: called with epoch, steps made and statistics.
         on_progress: called after every step with steps made and steps in all.
+        should_stop: asked after every step but the last; at the first yes the run is interrupted.
 
     Raises:
-        ValueError: rows that do not fit the task; a checkpoint between two steps; a state of another run.
+        Interrupted: `should_stop` said yes; the state is saved.
+        ValueError: rows that do not fit the task; a checkpoint between two steps; a state of another run, or one that
+            cannot be read.
         FloatingPointError: a loss or gradient is not finite; the message names split seed and step.
     """
     _check_rows(task, train_rows)
@@ -81,18 +89,22 @@ def train(
         "train_rows": content_hash(train_rows),
         "settings": dict(task.settings),
     }
+    losses: list[Tensor] = []  # of the steps since the checkpoint before
+
+    def save(step: int) -> None:
+        save_state(state_path, parameters, optimizer, losses, step=step, identity=identity)
+
+    began = 0
     if state_path.exists():
         state = load_state(state_path, identity)
-        _restore(state, task, optimizer)
-        done = state.step
+        losses += _restore(state, task, optimizer)
+        began = state.step
     else:
         on_checkpoint(0.0, 0, CheckpointStats(0.0, None, None))
-        save_state(state_path, parameters, optimizer, step=0, identity=identity)
-        done = 0
+        save(0)
 
-    losses: list[Tensor] = []
     batches: list[np.ndarray] = []
-    for step in range(done, total):
+    for step in range(began, total):
         epoch, position = divmod(step, per_epoch)
         if not batches or position == 0:
             batches = pack_batches(
@@ -102,14 +114,20 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate
         losses.append(_step(task, optimizer, batches[position], step=step, max_norm=recipe.max_grad_norm))
+        done = step + 1
         if on_progress is not None:
-            on_progress(step + 1, total)
-        if step + 1 in epoch_at:
+            on_progress(done, total)
+        if done in epoch_at:
             seen = torch.cat(losses, dim=1).double().cpu().numpy()
-            stats = CheckpointStats(rate, seen.mean(axis=1), np.median(seen, axis=1))
-            on_checkpoint(epoch_at[step + 1], step + 1, stats)
-            save_state(state_path, parameters, optimizer, step=step + 1, identity=identity)
+            on_checkpoint(
+                epoch_at[done], done, CheckpointStats(rate, seen.mean(axis=1), np.median(seen, axis=1))
+            )
             losses.clear()
+        stop = done < total and should_stop()
+        if stop or done in epoch_at:
+            save(done)
+        if stop:
+            raise Interrupted(done, total, "steps", began=began)
 
 
 def clip_per_model(gradients: list[Tensor], max_norm: float) -> Tensor:
@@ -170,10 +188,11 @@ def _check_rows(task: Task, train_rows: np.ndarray) -> None:
         )
 
 
-def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> None:
-    """Put a stored state into the parameters and their optimizer."""
+def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """Put a stored state into the parameters and their optimizer; returns its losses where those of new steps lie."""
+    parameters = task.parameters()
     with torch.no_grad():
-        for name, parameter in task.parameters().items():
+        for name, parameter in parameters.items():
             stored = state.tensors[name]
             parameter.copy_(stored["value"])
             if state.step:
@@ -182,3 +201,5 @@ def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> N
                     "exp_avg": stored["exp_avg"].to(parameter.device),
                     "exp_avg_sq": stored["exp_avg_sq"].to(parameter.device),
                 }
+    device = next(iter(parameters.values())).device
+    return [losses.to(device) for losses in state.losses]

@@ -6,24 +6,38 @@ What does not: the files of a checkpoint, which the caller writes.
 
 import hashlib
 import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
+_LOSSES = "losses"
+
+
+class BrokenStateError(ValueError):
+    """A file that cannot be read as a state: cut off or overwritten by a failing disk."""
 
 
 @dataclass(frozen=True)
 class RunState:
-    """Where a run stood: optimizer steps made, and by parameter its value and AdamW's two moments."""
+    """Where a run stood.
+
+    step: optimizer steps made.
+    tensors: by parameter its value and AdamW's two moments.
+    losses: training losses [K, n] since the checkpoint before; empty right after one.
+    """
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
+    losses: list[Tensor]
 
 
 def content_hash(*arrays: np.ndarray) -> str:
@@ -39,16 +53,18 @@ def save_state(
     path: Path,
     parameters: dict[str, nn.Parameter],
     optimizer: torch.optim.Optimizer,
+    losses: Sequence[Tensor],
     *,
     step: int,
     identity: dict[str, object],
 ) -> None:
-    """Write parameters, AdamW moments and step as safetensors, by a temporary name and a rename.
+    """Write parameters, AdamW moments, losses and step as safetensors, by a temporary name and a rename.
 
     Args:
         path: the file; one that is there is replaced.
         parameters: by name.
         optimizer: AdamW over these parameters.
+        losses: of each step since the checkpoint before, [K, b].
         step: optimizer steps made.
         identity: JSON values by which `load_state` recognizes the run.
     """
@@ -58,22 +74,38 @@ def save_state(
         for moment in _MOMENTS:
             stored = optimizer.state.get(parameter, {}).get(moment)
             tensors[f"{name}/{moment}"] = torch.zeros_like(parameter) if stored is None else stored
+    if losses:
+        tensors[_LOSSES] = torch.cat(list(losses), dim=1)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Always the same temporary name: what killed attempts leave is overwritten and does not pile up.
     partial = path.with_name(f"{path.name}.partial")
     save_file(
         tensors, partial, metadata={"step": str(step), "identity": json.dumps(identity, sort_keys=True)}
     )
+    with partial.open("rb") as file:
+        os.fsync(file.fileno())
     partial.replace(path)
+
+
+def stored_step(path: Path) -> int:
+    """Optimizer steps made by the run whose state a file is, whichever run that is.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        BrokenStateError: the file cannot be read.
+    """
+    with _opened(path) as (metadata, _):
+        return int(metadata["step"])
 
 
 def load_state(path: Path, identity: dict[str, object]) -> RunState:
     """Read a state written by `save_state`.
 
     Raises:
+        BrokenStateError: the file cannot be read.
         ValueError: the state belongs to a run with another identity; the message names what differs.
     """
-    with safe_open(path, framework="pt") as stored:
-        metadata = stored.metadata()
+    with _opened(path) as (metadata, stored):
         found = json.loads(metadata["identity"])
         wanted = json.loads(json.dumps(identity))
         differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
@@ -83,7 +115,24 @@ def load_state(path: Path, identity: dict[str, object]) -> RunState:
                 f"{path} is the state of another training run ({detail}); remove it to train anew, or give its recipe"
             )
         tensors: dict[str, dict[str, Tensor]] = {}
+        losses: list[Tensor] = []
         for key in stored.keys():  # noqa: SIM118 - not a mapping
+            if key == _LOSSES:
+                losses.append(stored.get_tensor(key))
+                continue
             name, _, part = key.rpartition("/")
             tensors.setdefault(name, {})[part] = stored.get_tensor(key)
-    return RunState(int(metadata["step"]), tensors)
+    return RunState(int(metadata["step"]), tensors, losses)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[dict[str, str], safe_open]]:
+    """Metadata and tensors of a state file."""
+    try:
+        with safe_open(path, framework="pt") as stored:
+            yield stored.metadata(), stored
+    except SafetensorError as error:
+        raise BrokenStateError(
+            f"{path} cannot be read as the state of a training run ({error}): remove it and materialize again, "
+            "then training starts anew"
+        ) from error

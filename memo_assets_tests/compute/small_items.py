@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from memo_assets.compute.items import WorkerStep, WorkItem
-from memo_assets.config import Study
+from memo_assets.compute.items import WorkItem
+from memo_assets.compute.source import source_version
+from memo_assets.config import GpuStep, Study
 from memo_assets.data.items import load_items
 from memo_assets.data.samples import build_samples, samples_table
 from memo_assets.data.splits import split_mask
@@ -43,7 +44,7 @@ def write_inputs(warehouse: Path, of: Study) -> Layout:
     return layout
 
 
-def item(warehouse: Path, of: Study, step: WorkerStep, seeds: list[int], **other: Any) -> WorkItem:
+def item(warehouse: Path, of: Study, step: GpuStep, seeds: list[int], **other: Any) -> WorkItem:
     """A work item as the assets make it."""
     layout = Layout(warehouse, of.name)
     inputs = [layout.samples, *(layout.split_mask(seed) for seed in seeds)]
@@ -52,6 +53,7 @@ def item(warehouse: Path, of: Study, step: WorkerStep, seeds: list[int], **other
         "step": step,
         "seeds": seeds,
         "code_version": code_versions(of)[step],
+        "source": source_version(),
         "inputs": {path.name: content_hash(path) for path in inputs if path.exists()},
         "warehouse": warehouse,
     }

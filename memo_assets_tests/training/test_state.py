@@ -11,6 +11,7 @@ import torch
 from memo_assets.config import Training
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.loop import CheckpointStats, train
+from memo_assets.training.state import BrokenStateError, stored_step
 from memo_assets.training.vision import VisionTask
 
 from . import language_task, recipe, train_rows, vision_task
@@ -120,3 +121,24 @@ def test_settings_of_the_adapters_are_part_of_the_run(tmp_path: Path) -> None:
     other = language_task([1], alpha=16.0)
     with pytest.raises(ValueError, match="settings: "):
         train(other, rows, plan, state_path=tmp_path / "s", on_checkpoint=lambda *_: None)
+
+
+@pytest.mark.parametrize("damage", ["empty", "half", "short by a byte", "zeros"])
+def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path, damage: str) -> None:
+    rows, state = train_rows([1]), tmp_path / "state"
+    train(vision_task([1]), rows, recipe(1), state_path=state, on_checkpoint=lambda *_: None)
+    assert stored_step(state) == 5
+    content = state.read_bytes()
+    damaged = {
+        "empty": b"",
+        "half": content[: len(content) // 2],
+        "short by a byte": content[:-1],
+        "zeros": bytes(len(content)),
+    }
+    state.write_bytes(damaged[damage])
+    with pytest.raises(BrokenStateError, match=r"state cannot be read .*: remove it and materialize again"):
+        train(vision_task([1]), rows, recipe(1), state_path=state, on_checkpoint=lambda *_: None)
+    with pytest.raises(BrokenStateError, match="cannot be read"):
+        stored_step(state)
+    with pytest.raises(FileNotFoundError):
+        stored_step(tmp_path / "nowhere")
