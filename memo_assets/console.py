@@ -21,10 +21,15 @@ class LiveProgress:
     """A `pipeline.Watcher` that shows the current step, split seeds done of all, and time, live.
 
     Where the output is no terminal, one line per finished step is printed instead.
+
+    Args:
+        console: where to show it.
+        tell_states: whether to show what the executor tells of its queue.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, tell_states: bool = False) -> None:
         self._console = console
+        self._tell_states = tell_states
         self._bar = Progress(
             SpinnerColumn(),
             TextColumn("[bold]{task.fields[study]}[/]"),
@@ -72,6 +77,14 @@ class LiveProgress:
         """Show how far the running workers are."""
         self._workers[item.key] = (max(len(item.seeds), 1), progress)
         self._update()
+
+    def on_log(self, item: WorkItem, text: str) -> None:
+        """Nothing: the run's log in the web UI has it, and errors come with the end of their log."""
+
+    def on_state(self, text: str) -> None:
+        """Show it as a line, since it may stand for hours of waiting."""
+        if self._tell_states:
+            self._console.print(text, highlight=False, soft_wrap=True)
 
     def _update(self) -> None:
         if self._task is None or self._running is None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from memo_assets.compute.local import LocalExecutor, Silent
+from memo_assets.assets.watching import ComputeLog, ExecutorResource
 from memo_assets.study import Study, load_studies, study_definitions
 
 # Backfill policies are still marked beta; the pinned minor release keeps them as they are.
@@ -28,7 +28,7 @@ def build_defs(
         parts = [dg.load_from_defs_folder(path_within_project=Path(__file__).parent)]
     else:
         parts = [study_definitions(study) for study in studies]
-    resources = {"executor": LocalExecutor(), "observer": Silent(), **(resource_overrides or {})}
+    resources = {"executor": ExecutorResource(), "observer": ComputeLog(), **(resource_overrides or {})}
     return dg.Definitions.merge(*parts, dg.Definitions(resources=resources, executor=dg.in_process_executor))
 
 

@@ -11,7 +11,7 @@ from typing import Protocol
 import dagster as dg
 
 from memo_assets.assets.spec import asset_key
-from memo_assets.compute.items import Progress, WorkItem
+from memo_assets.compute.outcomes import Watcher as TaskWatcher
 from memo_assets.config import Study
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
@@ -24,7 +24,7 @@ class RunFailed(RuntimeError):  # noqa: N818 - says what happened
     """A Dagster run failed; the message says which asset and why."""
 
 
-class Watcher(Protocol):
+class Watcher(TaskWatcher, Protocol):
     """Is told what happens, for a progress display."""
 
     def asset_started(self, study: Study, name: str, partitions: int) -> None:
@@ -33,10 +33,6 @@ class Watcher(Protocol):
 
     def partition_done(self, study: Study, name: str, partition: str | None) -> None:
         """One partition, or an asset without partitions, is done."""
-        ...
-
-    def on_progress(self, item: WorkItem, progress: Progress) -> None:
-        """A worker has got further."""
         ...
 
 
@@ -70,7 +66,7 @@ def bring_up_to_date(
         definitions: that hold the study's assets; the resource `observer` should be the watcher.
         instance: where the runs are recorded.
         watcher: is told what happens.
-        before_first_run: called with the study if anything is to be run, such as `LocalExecutor.warm_up`.
+        before_first_run: called with the study if anything is to be run, such as `Executor.warm_up`.
 
     Returns:
         Number of runs; 0 means that everything was fresh.
@@ -170,5 +166,8 @@ def _why(study: Study, result: dg.ExecuteInProcessResult) -> str:
         while error is not None and error.cause is not None:
             error = error.cause
         name = (event.step_key or "").removeprefix(f"{study.name}__")
-        lines.append(f"{study.name}/{name}: {error.message.strip() if error else 'failed'}")
+        message = error.message.strip() if error else "failed"
+        if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
+            message = "interrupted; what is finished is kept: run the same command again to go on"
+        lines.append(f"{study.name}/{name}: {message}")
     return "\n".join(lines) or f"study {study.name}: run {result.run_id} failed; see the web UI"

@@ -1,20 +1,30 @@
 """The GPU-bound assets: base model, adapters, logits and layer scores, sent to worker processes."""
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import dagster as dg
 
 from memo_assets.assets.recording import all_recorded, record_partition
 from memo_assets.assets.spec import study_asset
-from memo_assets.compute.items import ItemResult, Progress, WorkerStep, WorkItem
-from memo_assets.compute.local import Outcome
-from memo_assets.config import Study
+from memo_assets.assets.watching import RunLog
+from memo_assets.compute.choice import chosen_kind
+from memo_assets.compute.dispatch import Dispatch
+from memo_assets.compute.errors import ExecutorError
+from memo_assets.compute.items import ItemResult, WorkItem, packs
+from memo_assets.compute.ledger import Ledger, RunName
+from memo_assets.compute.outcomes import Outcome
+from memo_assets.compute.source import source_version
+from memo_assets.config import GpuStep, Study
 from memo_assets.graph import code_versions
+from memo_assets.instance import process_tag
 from memo_assets.store.layout import Layout
 
-POOL = "gpu"
+
+def _pool() -> str | None:
+    """One GPU step at a time on this machine; on a cluster Slurm has the queue, and a run only watches."""
+    return "gpu" if chosen_kind() == "local" else None
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
@@ -23,36 +33,45 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     Args:
         study: the study.
     """
+    source_version()  # as it is now that this process loads it, whatever is edited before a step runs
     built = [_partitioned(study, step) for step in ("adapters", "logits", "layer_scores")]
     return [_base_model(study), *built] if study.is_language else built
 
 
 def _base_model(study: Study) -> dg.AssetsDefinition:
-    @study_asset(study, "base_model", pool=POOL, required_resource_keys={"executor", "observer"})
+    @study_asset(study, "base_model", pool=_pool(), required_resource_keys={"executor", "observer"})
     def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        (outcome,) = _run(context, [_item(study, "base_model", [])])
+        ledger = Ledger(Layout.of(study.name), "base_model")
+        with closing(_outcomes(context, [_item(study, "base_model", [])], ledger)) as outcomes:
+            (outcome,) = outcomes
         if outcome.result.error:
             raise _failure(study, "base_model", [outcome])
         (result,) = outcome.result.seeds.values()
         metadata = {**result.facts, **_cost(outcome.result, 1)}
+        ledger.mark(outcome.item, "recorded", _run_name(context))
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(result.data_version))
 
     return base_model
 
 
-def _partitioned(study: Study, step: WorkerStep) -> dg.AssetsDefinition:
-    @study_asset(study, step, pool=POOL, required_resource_keys={"executor", "observer"})
+def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
+    @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
+        items = [_item(study, step, pack) for pack in packs(study, seeds)]
+        ledger = Ledger(Layout.of(study.name), step)
         failed = []
-        for outcome in _run(context, _packs(study, step, seeds)):
-            if outcome.result.error:
-                failed.append(outcome)
-                context.log.error(f"seeds {outcome.item.seeds} failed: {outcome.result.error}")
-                continue
-            for seed, result in outcome.result.seeds.items():
-                metadata = {**result.facts, **_cost(outcome.result, len(outcome.item.seeds))}
-                record_partition(context, str(seed), data_version=result.data_version, metadata=metadata)
+        with closing(_outcomes(context, items, ledger)) as outcomes:
+            for outcome in outcomes:
+                if outcome.result.error:
+                    failed.append(outcome)
+                    context.log.error(f"{outcome.item} failed: {outcome.result.error}")
+                    continue
+                for seed in outcome.wanted:
+                    result = outcome.result.seeds[seed]
+                    metadata = {**result.facts, **_cost(outcome.result, len(outcome.result.seeds))}
+                    record_partition(context, str(seed), data_version=result.data_version, metadata=metadata)
+                    ledger.mark(outcome.item, "recorded", _run_name(context), units=[seed])
         if failed:
             raise _failure(study, step, failed)
         return all_recorded()
@@ -60,13 +79,7 @@ def _partitioned(study: Study, step: WorkerStep) -> dg.AssetsDefinition:
     return partitioned
 
 
-def _packs(study: Study, step: WorkerStep, seeds: Sequence[int]) -> list[WorkItem]:
-    """One work item per pack; packs lie on a fixed grid of seeds, so that a redo packs the same seeds together."""
-    groups = groupby(sorted(seeds), key=lambda seed: seed // study.compute.pack)
-    return [_item(study, step, list(group)) for _, group in groups]
-
-
-def _item(study: Study, step: WorkerStep, seeds: list[int]) -> WorkItem:
+def _item(study: Study, step: GpuStep, seeds: list[int]) -> WorkItem:
     from memo_assets.store.files import content_hash
 
     layout = Layout.of(study.name)
@@ -82,12 +95,13 @@ def _item(study: Study, step: WorkerStep, seeds: list[int]) -> WorkItem:
         step=step,
         seeds=seeds,
         code_version=code_versions(study)[step],
+        source=source_version(),
         inputs={str(path.relative_to(layout.root)): content_hash(path) for path in inputs},
         warehouse=layout.warehouse,
     )
 
 
-def _inputs(layout: Layout, study: Study, step: WorkerStep, seeds: list[int]) -> list[Path]:
+def _inputs(layout: Layout, study: Study, step: GpuStep, seeds: list[int]) -> list[Path]:
     if step == "base_model":
         return [layout.background] if study.model.kind == "tiny_llama" else []
     paths = [layout.samples, *([layout.base_model] if study.is_language else [])]
@@ -96,46 +110,48 @@ def _inputs(layout: Layout, study: Study, step: WorkerStep, seeds: list[int]) ->
     return paths + [layout.split_mask(seed) for seed in seeds]
 
 
-def _run(context: dg.AssetExecutionContext, items: list[WorkItem]) -> Iterator[Outcome]:
-    """Send items to the executor and log how far they are, at most every ten percent of each."""
-    tenths: dict[str, int] = {}
-
-    def on_progress(item: WorkItem, progress: Progress) -> None:
-        tenth = 10 * progress.done // max(progress.total, 1)
-        if tenth > tenths.get(item.key, 0):
-            tenths[item.key] = tenth
-            context.log.info(f"{_seeds(item)}: {progress.done} of {progress.total} {progress.unit}")
-        observer.on_progress(item, progress)
-
-    context.log.info(f"{len(items)} work items, {sum(len(item.seeds) for item in items)} split seeds")
-    observer = context.resources.observer
-    for outcome in context.resources.executor.run(items, on_progress):
-        state = "failed" if outcome.result.error else "done"
-        context.log.info(
-            f"{_seeds(outcome.item)}: {state} after {outcome.result.seconds:.1f} s, log {outcome.log}"
-        )
-        yield outcome
+def _outcomes(context: dg.AssetExecutionContext, items: list[WorkItem], ledger: Ledger) -> Generator[Outcome]:
+    """Send items to the executor; what they log and how far they are goes to the run's log."""
+    watcher = RunLog(context.log, context.resources.observer)
+    context.instance.add_run_tags(context.run.run_id, process_tag())
+    dispatch = Dispatch(context.resources.executor, ledger, _run_name(context), watcher)
+    try:
+        with closing(dispatch.outcomes(items)) as outcomes:
+            for outcome in outcomes:
+                result = outcome.result
+                where = f" as Slurm job {result.job}" if result.job else ""
+                state = "failed" if result.error else "done"
+                context.log.info(
+                    f"{outcome.item}: {state} after {result.seconds:.1f} s{where}, log {outcome.log}"
+                )
+                yield outcome
+    except ExecutorError as error:
+        raise dg.Failure(str(error)) from error
 
 
-def _seeds(item: WorkItem) -> str:
-    if len(item.seeds) > 1:
-        return f"{item.step}, seeds {item.seeds[0]} to {item.seeds[-1]} ({len(item.seeds)})"
-    return f"{item.step}, seed {item.seeds[0]}" if item.seeds else item.step
+def _run_name(context: dg.AssetExecutionContext) -> RunName:
+    return RunName(id=context.run.run_id, root=context.run.root_run_id or context.run.run_id)
 
 
-def _cost(result: ItemResult, shared_by: int) -> dict[str, float]:
-    return {
+def _cost(result: ItemResult, shared_by: int) -> dict[str, float | str | int]:
+    """What one seed cost: its share of the task's wall time and GPU time, and where it ran."""
+    cost: dict[str, float | str | int] = {
         "seconds": round(result.seconds / shared_by, 3),
         "worker_seconds": result.seconds,
+        "gpu_seconds": round(result.seconds * result.gpus / shared_by, 3),
         "peak_memory_mb": round(result.peak_memory_bytes / 1e6, 1),
+        "node": result.host,
+        "attempts": result.attempts,
     }
+    return {**cost, "slurm_job": result.job} if result.job else cost
 
 
 def _failure(study: Study, step: str, failed: Sequence[Outcome]) -> dg.Failure:
-    lines = [
-        f"{_seeds(outcome.item)}: {outcome.result.error}\n--- end of {outcome.log}\n{outcome.log_end}"
-        for outcome in failed
-    ]
-    seeds = [seed for outcome in failed for seed in outcome.item.seeds]
+    lines = [f"{outcome.item}: {outcome.result.error}{_log_end(outcome)}" for outcome in failed]
+    seeds = [seed for outcome in failed if outcome.item.seeds for seed in outcome.wanted]
     named = f" for seeds {seeds}" if seeds else ""
     return dg.Failure(f"{study.name}/{step} failed{named}\n" + "\n".join(lines))
+
+
+def _log_end(outcome: Outcome) -> str:
+    return f"\n--- end of {outcome.log}\n{outcome.log_end}" if outcome.log_end else ""

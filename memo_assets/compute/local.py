@@ -7,52 +7,24 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from memo_assets.compute.errors import ExecutorError
+from memo_assets.compute.executor import Task
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
+from memo_assets.compute.ledger import Entry, ExecutorName
+from memo_assets.compute.outcomes import LogTail, Outcome, Watcher, read_progress
+from memo_assets.compute.slurm.queue import SlurmQueue
+from memo_assets.compute.threads import thread_variables
 from memo_assets.compute.worker import BUSY, LOG_NAME, PARENT_VARIABLE
 from memo_assets.config import Study
-from memo_assets.store.files import read_json, write_json
+from memo_assets.store.files import read_json
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
-LOG_LINES = 15
 _VISION_MODULES = ["memo_assets.compute.steps", "memo_assets.training.vision"]
 _LANGUAGE_MODULES = ["memo_assets.compute.steps", "memo_assets.models.tiny_llama", "peft"]
-
-OnProgress = Callable[[WorkItem, Progress], None]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one item ended.
-
-    Attributes:
-        item: the item.
-        result: what the worker reported; its `error` is set if the item failed in any way.
-        log: the worker's log file.
-    """
-
-    item: WorkItem
-    result: ItemResult
-    log: Path
-
-    @property
-    def log_end(self) -> str:
-        """Last lines of the log."""
-        lines = (
-            self.log.read_text(encoding="utf-8", errors="replace").splitlines() if self.log.is_file() else []
-        )
-        return "\n".join(lines[-LOG_LINES:])
-
-
-class Silent:
-    """Watches running items and says nothing: the usual `observer` resource."""
-
-    def on_progress(self, item: WorkItem, progress: Progress) -> None:
-        """Do nothing."""
 
 
 @dataclass
@@ -63,11 +35,13 @@ class _Worker:
         process: the process.
         threads: CPU threads it may use, fixed when it starts.
         item: what it computes now; None while it is idle.
+        log: the log of its item.
     """
 
     process: subprocess.Popen[str]
     threads: int
     item: WorkItem | None = None
+    log: LogTail | None = None
 
 
 class LocalExecutor:
@@ -75,6 +49,8 @@ class LocalExecutor:
 
     Idle workers are kept for the next items and end with this process: what they import is imported once.
     """
+
+    name: ExecutorName = "local"
 
     def __init__(self) -> None:
         self._workers: list[_Worker] = []
@@ -85,34 +61,62 @@ class LocalExecutor:
         while len(self._workers) < study.compute.workers:
             self._workers.append(_start(study.compute.threads, modules))
 
-    def run(self, items: Sequence[WorkItem], on_progress: OnProgress | None = None) -> Iterator[Outcome]:
-        """Yield every item's outcome as soon as it ends; closing the iterator ends the running workers.
+    def prepare(self, items: Sequence[WorkItem], watcher: Watcher) -> None:
+        """Nothing is needed beside this machine."""
 
-        Args:
-            items: items of one study and step.
-            on_progress: called when a running item has got further.
+    def still_there(self, entries: Sequence[Entry], watcher: Watcher) -> dict[tuple[str, int], str]:  # noqa: ARG002
+        """Workers end with the run that started them; only tasks that Slurm was given may still be there.
+
+        Raises:
+            ExecutorError: Slurm has tasks for these seeds, or does not say.
         """
-        waiting = deque(items)
+        tasks = sorted({str(entry.task) for entry in entries if entry.executor == "slurm" and entry.job})
+        if not tasks or not SlurmQueue.is_here():
+            return {}
+        there = SlurmQueue().living(tasks)
+        if there is None or there:
+            raise ExecutorError(
+                f"Slurm was given these seeds by an earlier run, and {'does not answer' if there is None else 'still has'} "
+                f"{', '.join(sorted(there or tasks))}: set MEMO_EXECUTOR=slurm to go on with them, or end them with scancel first"
+            )
+        return {}
+
+    def submit(self, tasks: Sequence[Task], watcher: Watcher) -> list[Task]:
+        """Nothing is sent before somebody watches."""
+        watcher.on_state(
+            f"{len(tasks)} work items, {sum(len(task.item.seeds) for task in tasks)} split seeds, on this machine"
+        )
+        return list(tasks)
+
+    def watch(self, tasks: Sequence[Task], watcher: Watcher) -> Generator[Outcome]:
+        """Yield every item's outcome as soon as it ends; closing the iterator ends the running workers."""
+        waiting = deque(task.item for task in tasks)
         seen: dict[str, Progress] = {}
         try:
             while waiting or self._busy():
                 while waiting and len(self._busy()) < waiting[0].study.compute.workers:
                     self._give(waiting.popleft())
                 for worker in self._busy():
-                    item = worker.item
+                    item, log = worker.item, worker.log
                     assert item is not None
+                    assert log is not None
                     code = _answer(worker)
-                    progress = _progress(item)
-                    if on_progress and progress and progress != seen.get(item.key):
+                    progress = read_progress(item)
+                    if progress and progress != seen.get(item.key):
                         seen[item.key] = progress
-                        on_progress(item, progress)
+                        watcher.on_progress(item, progress)
+                    if lines := log.read(rest=code is not None):
+                        watcher.on_log(item, lines)
                     if code is not None:
                         worker.item = None
-                        yield Outcome(item, _result(item, code), item.folder / LOG_NAME)
+                        yield Outcome(item, _result(item, code), log.path)
                 time.sleep(_POLL_SECONDS)
         finally:
             _end([worker.process for worker in self._busy()])
             self._workers = [worker for worker in self._workers if worker.item is None]
+
+    def cancel(self, tasks: Sequence[Task], watcher: Watcher, *, wait: bool = False) -> None:
+        """Workers have ended with the iterator of `watch`."""
 
     def close(self) -> None:
         """End all workers."""
@@ -124,11 +128,6 @@ class LocalExecutor:
 
     def _give(self, item: WorkItem) -> None:
         """Hand an item to an idle worker, or to a new one."""
-        folder = item.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in ("result.json", "progress.json"):
-            (folder / old).unlink(missing_ok=True)
-        write_json(folder / "item.json", item.model_dump(mode="json"))
         gone = [worker for worker in self._workers if worker.process.poll() is not None]
         _end([worker.process for worker in gone])
         self._workers = [worker for worker in self._workers if worker not in gone]
@@ -138,25 +137,14 @@ class LocalExecutor:
             worker = _start(threads, [])
             self._workers.append(worker)
         assert worker.process.stdin is not None
-        worker.item = item
+        worker.item, worker.log = item, LogTail(item.folder / LOG_NAME, from_start=False)
         with contextlib.suppress(BrokenPipeError):  # it died just now: the end of its answers says so
-            worker.process.stdin.write(f"{folder / 'item.json'}\n")
+            worker.process.stdin.write(f"{item.folder / 'item.json'}\n")
             worker.process.stdin.flush()
 
 
 def _start(threads: int, modules: Sequence[str]) -> _Worker:
-    count = str(threads)
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "OPENBLAS_NUM_THREADS": count,
-        "OMP_DYNAMIC": "false",
-        "MKL_DYNAMIC": "false",
-        "TOKENIZERS_PARALLELISM": "false",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        PARENT_VARIABLE: str(os.getpid()),
-    }
+    environment = {**os.environ, **thread_variables(threads), PARENT_VARIABLE: str(os.getpid())}
     process = subprocess.Popen(
         [sys.executable, "-m", "memo_assets.compute.worker", "--serve", *modules],
         stdin=subprocess.PIPE,
@@ -176,17 +164,14 @@ def _answer(worker: _Worker) -> int | None:
     return None
 
 
-def _progress(item: WorkItem) -> Progress | None:
-    path = item.folder / "progress.json"
-    return Progress.model_validate(read_json(path)) if path.is_file() else None
-
-
 def _result(item: WorkItem, code: int) -> ItemResult:
     path = item.folder / "result.json"
     if path.is_file():
         return ItemResult.model_validate(read_json(path))
     if code == BUSY:
-        return ItemResult(error=f"another worker is computing {item.key} right now: wait for it or end it")
+        return ItemResult(
+            error=f"another worker is computing {item.study.name}/{item} right now: wait for it or end it"
+        )
     reason = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
     return ItemResult(error=f"the worker {reason} and left no result")
 

@@ -5,11 +5,9 @@ Never imports Dagster. Ends with code 0 and a result without error, or with code
 code: importing torch and transformers takes longer than many an item. What an item prints goes to its log either way.
 """
 
-import contextlib
-import fcntl
 import importlib
 import os
-import resource
+import platform
 import shutil
 import sys
 import threading
@@ -19,13 +17,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
+from memo_assets.compute.locks import Busy, seeds_locked
+from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
+from memo_assets.compute.slurm.node import SlurmTask, StopSignal, this_task
+from memo_assets.compute.source import source_version
 from memo_assets.graph import code_versions
-from memo_assets.store.files import write_json
+from memo_assets.store.files import read_json, write_json
+from memo_assets.training.interruption import Interrupted
 
 _PROGRESS_EVERY_SECONDS = 0.5
 PARENT_VARIABLE = "MEMO_PARENT_PID"
 LOG_NAME = "log.txt"
 BUSY = 3
+GAVE_WAY = 75  # EX_TEMPFAIL
 
 
 class StaleItemError(RuntimeError):
@@ -47,57 +51,96 @@ class ProgressFile:
             write_json(self._path, Progress(done=done, total=total, unit=unit).model_dump())
 
 
-def main(item_path: Path) -> int:
+def main(item_path: Path, task: SlurmTask | None = None, stop: StopSignal | None = None) -> int:
     """Run one item.
 
     Args:
         item_path: the item's JSON file, in its work folder.
+        task: the Slurm task that this process is, if it is one.
+        stop: remembers whether this process was asked to stop.
 
     Returns:
-        Exit code: 0 done, 1 failed, 3 another worker has the item.
+        Exit code: 0 done, 1 failed, 3 another worker has one of the seeds, 75 gave way and will go on later.
     """
+    stop = stop or StopSignal()
     item = WorkItem.model_validate_json(item_path.read_text(encoding="utf-8"))
     folder = item_path.parent
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"another worker is computing {item.key} right now; wait for it or end it", file=sys.stderr)  # noqa: T201
-            return BUSY
-        started = time.monotonic()
-        _reset_peak_memory()
-        try:
-            result = _run(item, folder)
-        except Exception as error:  # noqa: BLE001 - the last line of defence: the submitter must hear of it
-            traceback.print_exc()
-            result = ItemResult(error=_sentence(error))
-        result = result.model_copy(
-            update={
-                "seconds": round(time.monotonic() - started, 3),
-                "peak_memory_bytes": _peak_memory_bytes(),
-            }
-        )
-        try:
-            write_json(folder / "result.json", result.model_dump(mode="json"))
-        except OSError as error:
-            print(f"the result cannot be written: {_sentence(error)}", file=sys.stderr)  # noqa: T201
-            return 1
-        if result.error is None:
-            for leftover in (folder / "state", folder / "made"):
-                shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        with seeds_locked(item):
+            return _compute(item, folder, task, stop)
+    except Busy as busy:
+        print(busy, file=sys.stderr, flush=True)  # noqa: T201
+        return BUSY
+
+
+def _compute(item: WorkItem, folder: Path, task: SlurmTask | None, stop: StopSignal) -> int:
+    started = time.monotonic()
+    before = _seconds_of_earlier_attempts(folder)
+    (folder / "result.json").unlink(missing_ok=True)
+    reset_peak_memory()
+    where = f"task {task.id}, attempt {task.restarts + 1}, " if task else ""
+    print(f"{item}: {where}on {platform.node()}, process {os.getpid()}", flush=True)  # noqa: T201
+    try:
+        result = _run(item, folder, stop)
+    except Interrupted as interrupted:
+        assert task is not None
+        assert stop.number is not None
+        write_json(folder / "attempts.json", {"seconds": before + time.monotonic() - started})
+        error = task.give_way(interrupted, stop.number)
+        if error is None:
+            return GAVE_WAY
+        result = ItemResult(error=error)
+    except Exception as error:  # noqa: BLE001 - the last line of defence: the submitter must hear of it
+        traceback.print_exc()
+        result = ItemResult(error=_sentence(error))
+    result = result.model_copy(
+        update={
+            "seconds": round(before + time.monotonic() - started, 3),
+            "peak_memory_bytes": peak_memory_bytes(),
+            "host": platform.node(),
+            "job": task.id if task else None,
+            "gpus": task.gpus if task else _visible_gpus(),
+            "attempts": task.restarts + 1 if task else 1,
+        }
+    )
+    try:
+        write_json(folder / "result.json", result.model_dump(mode="json"))
+    except OSError as error:
+        print(f"the result cannot be written: {_sentence(error)}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    if result.error is None:
+        for leftover in (folder / "state", folder / "made"):
+            shutil.rmtree(leftover, ignore_errors=True)
     return 0 if result.error is None else 1
 
 
-def _run(item: WorkItem, folder: Path) -> ItemResult:
+def _run(item: WorkItem, folder: Path, stop: StopSignal) -> ItemResult:
     own = code_versions(item.study)[item.step]
     if own != item.code_version:
         raise StaleItemError(
             f"this worker runs code version {own} of {item.study.name}/{item.step}, the item was made by "
             f"{item.code_version}: reload the code location and materialize again"
         )
+    if source_version() != item.source:
+        raise StaleItemError(
+            f"this worker on {platform.node()} runs source {source_version()} of memo_assets, the item was made by "
+            f"source {item.source}: the code was changed after this was submitted, or another copy is installed there; "
+            "reload the code location and materialize again"
+        )
     from memo_assets.compute import steps
 
-    return ItemResult(seeds=steps.STEPS[item.step](item, ProgressFile(folder)))
+    return ItemResult(seeds=steps.STEPS[item.step](item, ProgressFile(folder), stop))
+
+
+def _seconds_of_earlier_attempts(folder: Path) -> float:
+    path = folder / "attempts.json"
+    return float(read_json(path)["seconds"]) if path.is_file() else 0.0
+
+
+def _visible_gpus() -> int:
+    """GPUs that torch sees, if the item has imported it."""
+    torch = sys.modules.get("torch")
+    return torch.cuda.device_count() if torch is not None else 0
 
 
 def _sentence(error: Exception) -> str:
@@ -122,25 +165,13 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _reset_peak_memory() -> None:
-    """Let the kernel count the peak anew (Linux; elsewhere the peak is that of the process)."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-
-
-def _peak_memory_bytes() -> int:
-    status = Path("/proc/self/status")
-    lines = status.read_text(encoding="ascii").splitlines() if status.is_file() else []
-    peaks = [int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")]
-    return peaks[0] if peaks else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def serve(modules: Sequence[str]) -> None:
     """Compute the items named on standard input until it ends; answer each with its exit code, one a line.
 
     Args:
         modules: imported first, ahead of the first item.
     """
+    source_version()  # what is imported from here on, not what the files hold when an item comes
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
         for module in modules:
@@ -154,9 +185,17 @@ def serve(modules: Sequence[str]) -> None:
             print(main(item_path), file=answers, flush=True)
 
 
+def _compute_alone(item_path: Path) -> int:
+    """Compute one item in a process of its own: a Slurm task, or a call by hand."""
+    task, stop = this_task(), StopSignal()
+    if task is not None:
+        stop.install()
+    return main(item_path, task, stop)
+
+
 if __name__ == "__main__":
     _end_with_parent()
     if sys.argv[1] == "--serve":
         serve(sys.argv[2:])
     else:
-        sys.exit(main(Path(sys.argv[1])))
+        sys.exit(_compute_alone(Path(sys.argv[1])))

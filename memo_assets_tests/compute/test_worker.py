@@ -1,21 +1,21 @@
 """The worker: what it refuses, how it reports, when it ends."""
 
-import fcntl
 import os
+import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from memo_assets.compute import worker
+from memo_assets.compute import locks, worker
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
+from memo_assets.compute.source import source_version
 from memo_assets.compute.worker import PARENT_VARIABLE, ProgressFile, main
 from memo_assets.store.files import read_json, write_json
 
+from .helpers import another_worker
 from .small_items import ENDLESS, item, small_study, write_inputs
 
 
@@ -29,14 +29,6 @@ def result_of(given: WorkItem) -> ItemResult:
     return ItemResult.model_validate(read_json(given.folder / "result.json"))
 
 
-@contextmanager
-def another_worker(given: WorkItem) -> Iterator[None]:
-    given.folder.mkdir(parents=True, exist_ok=True)
-    with (given.folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def test_another_code_version_is_refused_before_anything_heavy(warehouse: Path) -> None:
     given = item(warehouse, small_study(), "adapters", [0], code_version="of yesterday")
     assert main(write_item(given)) == 1
@@ -48,16 +40,28 @@ def test_another_code_version_is_refused_before_anything_heavy(warehouse: Path) 
     )
 
 
-def test_a_second_worker_on_the_same_item_refuses(
-    warehouse: Path, capsys: pytest.CaptureFixture[str]
+def test_another_source_is_refused_with_both_and_what_to_do(warehouse: Path) -> None:
+    given = item(warehouse, small_study(), "adapters", [0], source="of yesterday")
+    assert main(write_item(given)) == 1
+    assert result_of(given).error == (
+        f"this worker on {platform.node()} runs source {source_version()} of memo_assets, the item was made by source of "
+        "yesterday: the code was changed after this was submitted, or another copy is installed there; reload the code "
+        "location and materialize again"
+    )
+
+
+@pytest.mark.parametrize("theirs", [[0], [1, 0]])
+def test_a_second_worker_on_the_same_seed_refuses(
+    warehouse: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, theirs: list[int]
 ) -> None:
+    monkeypatch.setattr(locks, "_PATIENCE_SECONDS", 0.1)
     given = item(warehouse, small_study(), "adapters", [0])
     path = write_item(given)
-    with another_worker(given):
+    with another_worker(item(warehouse, small_study(), "adapters", theirs)):
         assert main(path) == 3
     assert (
         capsys.readouterr().err
-        == f"another worker is computing {given.key} right now; wait for it or end it\n"
+        == "another worker is computing tiny/adapters, seed 0 right now; wait for it or end it\n"
     )
     assert not (given.folder / "result.json").exists()
 
@@ -79,6 +83,14 @@ def test_an_error_meant_for_the_user_is_one_sentence(warehouse: Path) -> None:
     assert result.seeds == {}
     assert result.seconds > 0
     assert result.peak_memory_bytes > 10_000_000
+
+
+def test_seconds_count_over_all_attempts(warehouse: Path) -> None:
+    given = item(warehouse, small_study(), "adapters", [0], code_version="of yesterday")
+    path = write_item(given)
+    write_json(given.folder / "attempts.json", {"seconds": 100.0})
+    main(path)
+    assert 100 <= result_of(given).seconds < 160
 
 
 def test_an_unforeseen_error_bears_its_type_and_the_log_its_trace(
@@ -143,4 +155,6 @@ def test_serving_answers_each_item_with_its_code_and_logs_what_is_printed(wareho
     assert run.stdout == "1\n3\n"
     assert run.stderr.startswith("The Zen of Python")
     assert "StaleItemError" in (first.folder / "log.txt").read_text()
-    assert (second.folder / "log.txt").read_text().startswith(f"another worker is computing {second.key}")
+    assert (second.folder / "log.txt").read_text() == (
+        "another worker is computing tiny/adapters, seed 1 right now; wait for it or end it\n"
+    )

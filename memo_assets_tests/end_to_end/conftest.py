@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from memo_assets.compute.choice import EXECUTOR_VARIABLE
 from memo_assets.compute.items import Progress, WorkItem
 from memo_assets.compute.local import LocalExecutor
 from memo_assets.config import Study
@@ -24,6 +25,8 @@ class Recorder:
         self.started: list[tuple[str, str, int]] = []
         self.done: list[tuple[str, str, str | None]] = []
         self.progress: list[Progress] = []
+        self.logs: list[tuple[str, str]] = []
+        self.states: list[str] = []
 
     def asset_started(self, study: Study, name: str, partitions: int) -> None:
         self.started.append((study.name, name, partitions))
@@ -33,6 +36,12 @@ class Recorder:
 
     def on_progress(self, item: WorkItem, progress: Progress) -> None:
         self.progress.append(progress)
+
+    def on_log(self, item: WorkItem, text: str) -> None:
+        self.logs.append((f"{item.study.name}/{item}", text))
+
+    def on_state(self, text: str) -> None:
+        self.states.append(text)
 
 
 @dataclass
@@ -94,6 +103,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) 
         warehouse = tmp_path_factory.mktemp("warehouse")
         patch.setenv("MEMO_WAREHOUSE", str(warehouse))
         patch.delenv("DAGSTER_HOME", raising=False)
+        patch.delenv(EXECUTOR_VARIABLE, raising=False)
         studies = {study.name: study for study in (reduced_digits(), reduced_cities())}
         recorder = Recorder()
         definitions = build_defs(studies.values(), {"observer": recorder, "executor": executor})

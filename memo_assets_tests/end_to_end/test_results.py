@@ -185,6 +185,16 @@ def test_progress_was_told(platform: Platform):
     assert {"steps", "checkpoints"} <= units
 
 
+def test_logs_and_what_was_sent_were_told(platform: Platform):
+    logs: dict[str, str] = {}
+    for name, text in platform.recorder.logs:
+        logs[name] = f"{logs.get(name, '')}{text}\n"
+    assert "cities/base_model" in logs
+    assert "cities/logits, seeds 8 to 15 (8)" in logs
+    assert "epoch 12, step " in logs["digits/adapters, seeds 0 to 16 (17)"]
+    assert "2 work items, 33 split seeds, on this machine" in platform.recorder.states
+
+
 def test_there_are_five_queries():
     assert len(QUERIES) == 5
 
