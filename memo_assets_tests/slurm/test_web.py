@@ -1,0 +1,253 @@
+"""The web server and daemon with runs on Slurm: cancelled in the UI, killed, executed again. By the UI's own GraphQL."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from memo_assets.config import Study
+from memo_assets.definitions import build_defs
+from memo_assets.instance import PROCESS_TAG, open_instance
+from memo_assets.store.files import read_json
+from memo_assets.store.layout import Layout
+from memo_assets_tests.compute.small_items import small_study
+from memo_assets_tests.slurm.conftest import LONG, Lab
+
+pytestmark = pytest.mark.slow
+
+LOCATION = """
+from pathlib import Path
+from memo_assets.config import Study
+from memo_assets.definitions import build_defs
+
+defs = build_defs([Study.model_validate_json(Path(__file__).with_name("study.json").read_text())])
+"""
+LAUNCH = """
+mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
+AGAIN = """
+mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
+"""
+END = """
+mutation($run: String!) { terminateRun(runId: $run) {
+  __typename ... on TerminateRunFailure { message } } }
+"""
+
+
+class Web:
+    """The web server and daemon over one study."""
+
+    def __init__(self, folder: Path, study: Study) -> None:
+        self.study = study
+        (folder / "study.json").write_text(study.model_dump_json())
+        (folder / "location.py").write_text(LOCATION)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._url = f"http://127.0.0.1:{port}/graphql"
+        command = ["-m", "dagster", "dev", "-f", "location.py", "-h", "127.0.0.1", "-p", str(port)]
+        self.log = (folder / "web.log").open("w")
+        self._process = subprocess.Popen(
+            [sys.executable, "-W", "ignore", *command],
+            cwd=folder,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self._wait(lambda: bool(self.ask("{ version }", patient=True)), 90)
+
+    def ask(self, query: str, *, patient: bool = False, **variables: Any) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found = json.load(answer)
+        except OSError:
+            if patient:
+                return {}
+            raise
+        assert "errors" not in found, found
+        return found["data"]
+
+    def launch(self, name: str, last: int) -> str:
+        """Materialize the partitions 0 to last of an asset."""
+        tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": str(last)}
+        selector = {
+            "repositoryLocationName": "location.py",
+            "repositoryName": "__repository__",
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": [self.study.name, name]}],
+        }
+        metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
+        params = {"selector": selector, "mode": "default", "executionMetadata": metadata}
+        return self._launched(self.ask(LAUNCH, p=params)["launchRun"])
+
+    def again(self, run: str) -> str:
+        """Re-execute a run from its failure."""
+        params = {"parentRunId": run, "strategy": "FROM_FAILURE"}
+        return self._launched(self.ask(AGAIN, p=params)["launchRunReexecution"])
+
+    def _launched(self, answer: dict[str, Any]) -> str:
+        assert answer["__typename"] == "LaunchRunSuccess", answer
+        return answer["run"]["runId"]
+
+    def end(self, run: str) -> None:
+        answer = self.ask(END, run=run)["terminateRun"]
+        assert answer["__typename"] == "TerminateRunSuccess", answer
+
+    def status(self, run: str) -> str:
+        query = "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
+        return self.ask(query, run=run)["runOrError"]["status"]
+
+    def wait_for(self, run: str, status: str, seconds: float = 180) -> None:
+        ended = ("SUCCESS", "FAILURE", "CANCELED")
+        self._wait(lambda: self.status(run) in (status, *ended), seconds)
+        assert self.status(run) == status
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < until, Path(self.log.name).read_text()[-3000:]
+            time.sleep(0.3)
+
+    def close(self) -> None:
+        os.killpg(self._process.pid, signal.SIGTERM)
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self.log.close()
+
+
+@pytest.fixture
+def web(lab: Lab, tmp_path: Path) -> Iterator[Web]:
+    """The UI over a study whose samples and split masks are there; seeds train one after another."""
+    study = small_study(
+        {
+            "training.epochs": LONG // 5,
+            "training.checkpoints": [0, LONG // 5],
+            "compute.pack": 1,
+            "compute.slurm": {"gres": "gpu:1", "memory": "2G", "parallel": 1},
+        }
+    )
+    with open_instance() as instance:
+        for names, seeds in (({"raw_dataset", "samples"}, False), ({"split_masks"}, True)):
+            keys = [dg.AssetKey([study.name, name]) for name in names]
+            job = build_defs([study]).resolve_implicit_job_def_def_for_assets(keys)
+            assert job is not None
+            tags = (
+                {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": "3"}
+                if seeds
+                else {}
+            )
+            assert job.execute_in_process(instance=instance, asset_selection=keys, tags=tags).success
+    made = Web(tmp_path, study)
+    yield made
+    made.close()
+
+
+def recorded(study: Study) -> dict[int, list[dict[str, Any]]]:
+    """Metadata of all materializations of every seed's adapters."""
+    found: dict[int, list[dict[str, Any]]] = {seed: [] for seed in study.seeds}
+    with open_instance() as instance:
+        records = instance.fetch_materializations(dg.AssetKey([study.name, "adapters"]), limit=100).records
+    for record in records:
+        materialization = record.asset_materialization
+        assert materialization is not None
+        found[int(str(materialization.partition))].append(
+            {name: value.value for name, value in materialization.metadata.items()}
+            | {"tags": materialization.tags or {}, "run": record.run_id}
+        )
+    return found
+
+
+def texts(run: str) -> list[str]:
+    """What a run has logged."""
+    with open_instance() as instance:
+        return [entry.user_message for entry in instance.all_logs(run)]
+
+
+def tasks_sent(study: Study) -> dict[int, str]:
+    """Slurm's task of every seed, by the ledger."""
+    folder = Layout.of(study.name).work / "ledger" / "adapters"
+    entries = {seed: read_json(folder / f"seed={seed}.json") for seed in study.seeds}
+    return {seed: f"{entry['job']}_{entry['index']}" for seed, entry in entries.items()}
+
+
+def test_a_run_cancelled_in_the_ui_and_executed_again_does_only_what_is_missing(lab: Lab, web: Web) -> None:
+    run = web.launch("adapters", 3)
+    lab.wait_until(lambda: bool(recorded(web.study)[0]), 120)
+    web.end(run)
+    web.wait_for(run, "CANCELED")
+    lab.wait_until(lambda: not lab.living(), 40)
+    before = recorded(web.study)
+    done = [seed for seed in before if before[seed]]
+    assert 0 in done
+    assert len(done) < 4
+    sent = tasks_sent(web.study)
+
+    second = web.again(run)
+    web.wait_for(second, "SUCCESS")
+    after, now = recorded(web.study), tasks_sent(web.study)
+    assert {seed: len(events) for seed, events in after.items()} == dict.fromkeys(range(4), 1)
+    assert {seed: after[seed][0]["run"] for seed in range(4)} == {
+        seed: run if seed in done else second for seed in range(4)
+    }
+    assert all((now[seed] == sent[seed]) == (seed in done) for seed in range(4))
+    (first,) = after[0]
+    assert first["slurm_job"] == sent[0]
+    assert first["node"]
+    assert first["gpu_seconds"] == first["seconds"] > 0
+    assert first["peak_memory_mb"] > 10
+    assert {"dagster/data_version", "dagster/code_version", "dagster/input_data_version/tiny/samples"} <= set(
+        first["tags"]
+    )
+
+
+def test_a_killed_run_executed_again_goes_on_with_the_tasks_it_had_sent(lab: Lab, web: Web) -> None:
+    run = web.launch("adapters", 3)
+    lab.wait_until(lambda: bool(recorded(web.study)[0]), 120)
+    with open_instance() as instance:
+        found = instance.get_run_by_id(run)
+    assert found is not None
+    os.kill(int(found.tags[PROCESS_TAG].split(":")[1]), signal.SIGKILL)
+    sent = tasks_sent(web.study)
+    assert sent[3] in lab.living()
+    lab.cluster.call("scontrol", "hold", sent[3])  # the platform's restart may take longer than the tasks
+    web.wait_for(run, "FAILURE")  # the code server has seen that the process is gone
+    second = web.again(run)
+    lab.wait_until(lambda: any("watched on" in text for text in texts(second)), 90)
+    lab.cluster.call("scontrol", "release", sent[3])
+    web.wait_for(second, "SUCCESS")
+    after = recorded(web.study)
+    assert {seed: len(events) for seed, events in after.items()} == dict.fromkeys(range(4), 1)
+    assert tasks_sent(web.study) == sent
+    assert {after[seed][0]["slurm_job"] for seed in range(4)} == set(sent.values())
+    log = texts(second)
+    assert f"adapters, seed 3: still in Slurm job {sent[3]}, watched on" in log
+    assert any(text.startswith("log of adapters, seed 3:") for text in log)
+    assert any(f"running: {sent[3]} (adapters, seed 3)" in text for text in log)
+
+
+def test_sigterm_to_the_run_cancels_its_tasks(lab: Lab, web: Web) -> None:
+    run = web.launch("adapters", 3)
+    lab.wait_until(lambda: len(lab.living()) == 4, 120)
+    with open_instance() as instance:
+        found = instance.get_run_by_id(run)
+    assert found is not None
+    os.kill(int(found.tags[PROCESS_TAG].split(":")[1]), signal.SIGTERM)
+    lab.wait_until(lambda: not lab.living(), 60)
+    web.wait_for(run, "FAILURE")  # Dagster's name for a run that somebody else than it ended
