@@ -4,8 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 3000
+# Where `make slurm` keeps its cluster of this one machine.
+SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint results clean
+.PHONY: help setup demo test ui lint results slurm slurm-stop bench clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -13,6 +15,8 @@ help:
 	@echo "make ui       open the Dagster web UI on http://127.0.0.1:$(PORT)"
 	@echo "make lint     ruff (lint and format) and pyright"
 	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 20 minutes)"
+	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
+	@echo "make bench    measure what a Slurm task costs beside its work (needs a Slurm cluster)"
 	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
 
 setup: $(READY)
@@ -39,6 +43,15 @@ lint: $(READY)
 
 results: $(READY)
 	$(BIN)/python benchmarks/demo_results.py --readme README.md
+
+slurm: $(READY)
+	@$(BIN)/python -m memo_assets_tests.slurm.one_machine start $(SLURM_DIR)
+
+slurm-stop: $(READY)
+	$(BIN)/python -m memo_assets_tests.slurm.one_machine stop $(SLURM_DIR)
+
+bench: $(READY)
+	$(BIN)/python benchmarks/slurm_array.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

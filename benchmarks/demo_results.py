@@ -34,6 +34,12 @@ class Lines:
     def on_progress(self, item: object, progress: object) -> None:
         pass
 
+    def on_log(self, item: object, text: str) -> None:
+        pass
+
+    def on_state(self, text: str) -> None:
+        print(text, flush=True)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)

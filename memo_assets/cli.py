@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memo_assets.cli_slurm import slurm_app
+
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -23,6 +25,7 @@ app = typer.Typer(
 )
 study_app = typer.Typer(no_args_is_help=True, help="List and check studies.")
 app.add_typer(study_app, name="study")
+app.add_typer(slurm_app, name="slurm")
 
 _console = Console()
 _errors = Console(stderr=True)
@@ -46,8 +49,12 @@ def demo(
         list[str] | None, typer.Argument(help="Studies to bring up to date; by default cities and digits.")
     ] = None,
 ) -> None:
-    """Bring the demo studies up to date: only what is missing or stale is run."""
-    from memo_assets.compute.local import LocalExecutor
+    """Bring the demo studies up to date: only what is missing or stale is run.
+
+    MEMO_EXECUTOR=slurm sends the GPU-bound steps to a Slurm cluster.
+    """
+    from memo_assets.compute.choice import chosen_kind, make_executor
+    from memo_assets.compute.errors import ExecutorError
     from memo_assets.console import LiveProgress, results_table
     from memo_assets.definitions import build_defs
     from memo_assets.instance import open_instance
@@ -58,13 +65,14 @@ def demo(
 
     try:
         studies = [load_study(name) for name in names or DEMO_STUDIES]
-    except StudyError as error:
+        kind = chosen_kind()
+    except (StudyError, ExecutorError) as error:
         _fail(str(error))
     with (
         _writable(),
-        LiveProgress(_console) as watcher,
+        LiveProgress(_console, tell_states=kind == "slurm") as watcher,
         open_instance() as instance,
-        closing(LocalExecutor()) as executor,
+        closing(make_executor(kind)) as executor,
     ):
         definitions = build_defs(studies, {"observer": watcher, "executor": executor})
         for study in studies:
@@ -170,6 +178,29 @@ def status(
     with _writable(), open_instance() as instance:
         for study in studies:
             _console.print(status_table(study, study_state(study, definitions, instance)))
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str], typer.Argument(help="Studies: built-in names, paths of a defs.yaml or of its folder.")
+    ],
+) -> None:
+    """Download the models of studies into the cache below HF_HOME, for nodes without internet."""
+    from memo_assets.fetch import FetchError, fetch_study
+    from memo_assets.study_file import StudyError, load_study
+
+    try:
+        studies = [load_study(name) for name in names]
+    except StudyError as error:
+        _fail(str(error))
+    for study in studies:
+        try:
+            sentences = fetch_study(study)
+        except FetchError as error:
+            _fail(f"study {study.name}: {error}")
+        for sentence in sentences:
+            _console.print(escape(f"study {study.name}: {sentence}"), highlight=False, soft_wrap=True)
 
 
 @study_app.command("list")

@@ -48,7 +48,7 @@ def filled(warehouse: Path) -> Path:
 
 def test_help_says_what_there_is() -> None:
     text = memo("--help").stdout
-    for command in ("demo", "ui", "sql", "status", "study"):
+    for command in ("demo", "ui", "sql", "status", "fetch", "study", "slurm"):
         assert re.search(rf"^\W*{command}\s", text, re.MULTILINE), command
     assert "which training samples a model is about to memorize" in " ".join(text.split())
     assert memo().stdout.strip() == text.strip()
@@ -60,6 +60,9 @@ def test_help_says_what_there_is() -> None:
         (["sql"], ["read-only", "FROM duckdb_tables()", "--format", "--limit"]),
         (["status"], ["fresh, stale (and why) or missing"]),
         (["study"], ["list", "check"]),
+        (["slurm"], ["preview", "check"]),
+        (["slurm", "preview"], ["batch scripts", "nothing is sent", "--asset"]),
+        (["fetch"], ["for nodes without internet"]),
         (["study", "check"], ["nothing is written", "defs.yaml"]),
         (["study", "list"], ["built-in studies"]),
     ],

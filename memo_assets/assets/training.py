@@ -42,7 +42,7 @@ def _base_model(study: Study) -> dg.AssetsDefinition:
     @study_asset(study, "base_model", pool=_pool(), required_resource_keys={"executor", "observer"})
     def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         ledger = Ledger(Layout.of(study.name), "base_model")
-        with closing(_outcomes(context, [_item(study, "base_model", [])], ledger)) as outcomes:
+        with closing(_outcomes(context, [work_item(study, "base_model", [])], ledger)) as outcomes:
             (outcome,) = outcomes
         if outcome.result.error:
             raise _failure(study, "base_model", [outcome])
@@ -58,7 +58,7 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
-        items = [_item(study, step, pack) for pack in packs(study, seeds)]
+        items = [work_item(study, step, pack) for pack in packs(study, seeds)]
         ledger = Ledger(Layout.of(study.name), step)
         failed = []
         with closing(_outcomes(context, items, ledger)) as outcomes:
@@ -79,7 +79,12 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     return partitioned
 
 
-def _item(study: Study, step: GpuStep, seeds: list[int]) -> WorkItem:
+def work_item(study: Study, step: GpuStep, seeds: list[int]) -> WorkItem:
+    """The work item of some seeds, over the files that are there now.
+
+    Raises:
+        dagster.Failure: files of an upstream asset are missing; the message names the first.
+    """
     from memo_assets.store.files import content_hash
 
     layout = Layout.of(study.name)

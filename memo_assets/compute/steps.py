@@ -49,10 +49,10 @@ def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop 
         record = {"kind": model.kind, "folder": name}
         version = content_hash(directory)
     else:
-        from memo_assets.models.base import load_base
+        from memo_assets.models.base import hub_commit, load_base
 
         loaded, _ = load_base(model.name, model.dtype, model.revision)
-        revision = getattr(loaded.config, "_commit_hash", None) or model.revision
+        revision = hub_commit(model.name, model.revision) or model.revision
         folder = Path(model.name)
         record = {"kind": model.kind, "name": model.name, "revision": revision, "dtype": model.dtype}
         version = content_hash(folder) if folder.is_dir() else f"{model.name}@{revision}"

@@ -31,38 +31,61 @@ def load_base(
         device: where the model is put.
 
     Raises:
-        FileNotFoundError: no such directory, no such hub model, or one that is not in the cache while offline.
+        FileNotFoundError: no such directory, or no such hub model.
+        ValueError: the hub model is not in the cache and the process is offline.
     """
     source = str(name)
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise FileNotFoundError(_missing(source, revision))
+        raise _missing(source, revision)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source, revision=revision, dtype=_DTYPES[dtype], use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     except OSError as error:
-        raise FileNotFoundError(_missing(source, revision)) from error
+        raise _missing(source, revision) from error
     model.requires_grad_(requires_grad=False)
     model.to(device)  # pyright: ignore[reportArgumentType] - the library's decorator hides `self`
     return model.eval(), tokenizer
 
 
-def _missing(source: str, revision: str | None) -> str:
+def hub_commit(name: str, revision: str | None = None) -> str | None:
+    """Commit that a revision of a hub model stands for in the cache, which alone is asked; None for a directory.
+
+    Args:
+        name: a hub id whose model has been loaded, or a directory.
+        revision: as given to `load_base`.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    if Path(name).is_dir():
+        return None
+    # Releases of transformers differ in whether a loaded model tells its commit; the path of its files always does.
+    path = try_to_load_from_cache(name, "config.json", revision=revision)
+    return Path(path).parent.name if isinstance(path, str) else None
+
+
+def _missing(source: str, revision: str | None) -> FileNotFoundError | ValueError:
     from huggingface_hub import constants
 
     directory = Path(source)
     if directory.is_dir():
         found = sorted(entry.name for entry in directory.iterdir())
-        return (
+        return FileNotFoundError(
             f"the directory {directory.resolve()} holds no complete causal language model: it needs config.json, "
             f"*.safetensors and the tokenizer's files; it has {found}"
         )
+    if directory.is_absolute():
+        return FileNotFoundError(f"no base model {source!r}: this machine sees no such directory")
     at = f" at revision {revision}" if revision else ""
-    where = f"as a directory ({directory.resolve()}) and in the hub cache ({constants.HF_HUB_CACHE})"
+    cache = constants.HF_HUB_CACHE
     if constants.HF_HUB_OFFLINE:
-        return f"no base model {source!r}{at}: looked for {where}; HF_HUB_OFFLINE is set, so the hub was not asked"
-    return (
-        f"no base model {source!r}{at}: looked for {where} and on the hub ({constants.ENDPOINT}); it does not exist, "
-        "is gated and needs a login, has no safetensors weights, or the hub cannot be reached"
+        return ValueError(
+            f"model {source!r}{at} is not in the cache (below HF_HOME: {cache}), or only in part, and this process is "
+            "offline: run `memo fetch STUDY` where there is internet"
+        )
+    return FileNotFoundError(
+        f"no base model {source!r}{at}: looked for as a directory ({directory.resolve()}), in the hub cache ({cache}) "
+        f"and on the hub ({constants.ENDPOINT}); it does not exist, is gated and needs a login, has no safetensors "
+        "weights, or the hub cannot be reached"
     )

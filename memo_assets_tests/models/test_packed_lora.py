@@ -189,7 +189,7 @@ def test_a_missing_base_model_says_where_it_was_looked_for(
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(
-        FileNotFoundError, match=r"no base model 'nobody/nothing' at revision abc.*HF_HUB_OFFLINE"
+        ValueError, match=r"^model 'nobody/nothing' at revision abc is not in the cache .* `memo fetch STUDY`"
     ):
         load_base("nobody/nothing", "fp32", "abc")
     (tmp_path / "notes.txt").touch()
