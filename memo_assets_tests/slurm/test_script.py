@@ -1,5 +1,6 @@
 """Settings and batch scripts: what can be said, in which order it holds, and how sbatch reads it. No Slurm needed."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -195,3 +196,20 @@ def test_the_preview_counts_tasks_and_writes_nothing(warehouse: Path, tmp_path: 
     wrong = CliRunner().invoke(app, ["slurm", "preview", str(path), "--asset", "base_model"])
     assert wrong.exit_code == 1
     assert "study tiny has adapters, logits, layer_scores" in wrong.output
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_printed_in_the_readme_are_valid(warehouse: Path) -> None:
+    (text,) = re.findall(r"slurm\.yaml <<'EOF'\n(.*?)\nEOF", README, flags=re.DOTALL)
+    (warehouse / "slurm.yaml").write_text(text)
+    assert slurm_settings(small_study(), "adapters").time == "20:00:00"
+    assert slurm_settings(small_study(), "layer_scores").time == "02:00:00"
+    assert slurm_settings(small_study(), "adapters").environment == {"HF_HOME": "/shared/me/huggingface"}
+
+
+def test_the_readme_names_every_setting() -> None:
+    section = README.split("## On a Slurm cluster")[1].split("## How it is built")[0]
+    for field in Slurm.model_fields:
+        assert f"`{field}`" in section, field

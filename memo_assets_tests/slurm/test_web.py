@@ -240,6 +240,8 @@ def test_a_killed_run_executed_again_goes_on_with_the_tasks_it_had_sent(lab: Lab
     assert f"adapters, seed 3: still in Slurm job {sent[3]}, watched on" in log
     assert any(text.startswith("log of adapters, seed 3:") for text in log)
     assert any(f"running: {sent[3]} (adapters, seed 3)" in text for text in log)
+    files = (lab.warehouse / "dagster_home" / "storage" / second / "compute_logs").glob("*.out")
+    assert "[adapters, seed 3] seed 3: epoch " in "".join(file.read_text() for file in files)
 
 
 def test_sigterm_to_the_run_cancels_its_tasks(lab: Lab, web: Web) -> None:
