@@ -19,6 +19,7 @@ from pathlib import Path
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
 from memo_assets.compute.locks import Busy, seeds_locked
 from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
+from memo_assets.compute.reporting import say
 from memo_assets.compute.slurm.node import SlurmTask, StopSignal, this_task
 from memo_assets.compute.source import source_version
 from memo_assets.graph import code_versions
@@ -79,7 +80,7 @@ def _compute(item: WorkItem, folder: Path, task: SlurmTask | None, stop: StopSig
     (folder / "result.json").unlink(missing_ok=True)
     reset_peak_memory()
     where = f"task {task.id}, attempt {task.restarts + 1}, " if task else ""
-    print(f"{item}: {where}on {platform.node()}, process {os.getpid()}", flush=True)  # noqa: T201
+    say(f"{item}: {where}on {platform.node()}, process {os.getpid()}")
     try:
         result = _run(item, folder, stop)
     except Interrupted as interrupted:

@@ -112,7 +112,7 @@ def states(study: Study, instance: dg.DagsterInstance) -> dict[str, set[str]]:
 
 
 def test_killed_run_ends_with_the_same_results(fresh: Path, run: Run, monkeypatch: pytest.MonkeyPatch):
-    study = tiny()
+    study = changed(tiny(), training={"epochs": 600, "checkpoints": [0, 1, 2, 600]})
     settings = fresh / "study.json"
     settings.write_text(study.model_dump_json())
     process = subprocess.Popen([sys.executable, "-c", DRIVER, str(settings)])

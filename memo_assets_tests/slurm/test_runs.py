@@ -224,3 +224,15 @@ def test_the_logits_of_the_adapters_run_on_slurm_too(lab: Lab) -> None:
         assert outcomes[tuple(seeds)].result.error is None, time.monotonic() - started
     assert lab.layout.logits(3).is_file()
     assert lab.layout.layer_scores(1).is_file()
+
+
+def test_a_run_inside_another_job_does_not_hand_down_its_limits(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # With both of these in its environment srun refuses to start a task.
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "500")
+    monkeypatch.setenv("SLURM_MEM_PER_GPU", "500")
+    monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "7")
+    study = lab.study()
+    lab.inputs(study)
+    assert lab.run(lab.items(study, [0, 1]))[0, 1].result.error is None

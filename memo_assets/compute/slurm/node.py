@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import FrameType
 
+from memo_assets.compute.reporting import say
 from memo_assets.compute.slurm.queue import SlurmQueue
 from memo_assets.training.interruption import Interrupted
 
@@ -72,7 +73,7 @@ class SlurmTask:
         """
         preempted = number == signal.SIGTERM
         if preempted and self._is_cancelled():
-            _say(f"cancelled, {interrupted}")
+            say(f"cancelled, {interrupted}")
             return None
         if not interrupted.kept and not preempted:
             return (
@@ -90,7 +91,7 @@ class SlurmTask:
                 f"allows: raise it or compute.slurm.time{self._limit()}, and materialize again: what is saved is kept"
             )
         why = "preempted" if preempted else f"at the time limit{self._limit()}"
-        _say(
+        say(
             f"{why}, {interrupted}; queueing this task again ({self.restarts + 1} of at most {self.requeues} times)"
         )
         run = subprocess.run(["scontrol", "requeue", self.id], capture_output=True, text=True, check=False)
@@ -124,7 +125,3 @@ def this_task(environment: Mapping[str, str] = os.environ) -> SlurmTask | None:
         requeues=int(environment[REQUEUES_VARIABLE]),
         time_limit=environment[TIME_VARIABLE],
     )
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - the task's log

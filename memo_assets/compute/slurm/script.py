@@ -7,6 +7,7 @@ which takes two of its private names: the tests cover them, and pyproject.toml p
 
 import contextlib
 import io
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -105,6 +106,11 @@ class _Submission(Submitit):
 
     def _make_submission_file_text(self, command: str, uid: str) -> str:  # noqa: ARG002
         return self._script
+
+    def _make_submission_command(self, submission_file_path: Path) -> list[str]:
+        # A run inside a job (an interactive one, say) must not hand that job's limits down to its tasks.
+        job = [name for name in os.environ if name.startswith("SLURM_") and name != "SLURM_CONF"]
+        return ["env", *(f"--unset={name}" for name in job), "sbatch", str(submission_file_path)]
 
 
 def sbatch(script: str, folder: Path) -> str:
