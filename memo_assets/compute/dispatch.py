@@ -37,7 +37,7 @@ class Dispatch:
         self._ledger = ledger
         self._run = run
         self._watcher = watcher
-        self._tasks: list[Task] = []
+        self._tasks: dict[str, Task] = {}  # by key of the item
 
     def outcomes(self, items: Sequence[WorkItem]) -> Generator[Outcome]:
         """Yield each item's outcome as soon as it is there; closing the iterator cancels what has not ended.
@@ -56,15 +56,16 @@ class Dispatch:
                     self._send(plan.fresh[start : start + _TASKS_PER_ARRAY])
             yield from plan.refused
             yield from plan.finished.values()
-            with contextlib.closing(self._executor.watch(list(self._tasks), self._watcher)) as outcomes:
+            with contextlib.closing(
+                self._executor.watch(list(self._tasks.values()), self._watcher)
+            ) as outcomes:
                 for outcome in outcomes:
-                    (task,) = [task for task in self._tasks if task.item == outcome.item]
-                    self._tasks.remove(task)
+                    task = self._tasks.pop(outcome.item.key)
                     if outcome.result.error:
                         self._ledger.mark(outcome.item, "failed", self._run)
                     yield replace(outcome, units=task.units)
         finally:
-            self._executor.cancel(self._tasks, self._watcher)
+            self._executor.cancel(list(self._tasks.values()), self._watcher)
             self._ledger.release()
 
     def _plan(self, items: Sequence[WorkItem]) -> Plan:
@@ -74,10 +75,11 @@ class Dispatch:
         plan = planner.plan(items, self._executor.still_there(orphans, self._watcher) if orphans else {})
         self._tell(plan)
         self._executor.cancel(list(plan.obsolete.values()), self._watcher, wait=True)
-        self._tasks += plan.running.values()
-        self._ledger.release(but={task.folder.name for task in self._tasks} | plan.finished_arrays)
+        self._tasks |= plan.running
+        kept = {task.folder.name for task in self._tasks.values()} | plan.finished_arrays
+        self._ledger.release(but=kept)
         self._ledger.forget_old_arrays()
-        for task in self._tasks:
+        for task in self._tasks.values():
             self._ledger.mark(task.item, "submitted", self._run)
         for outcome in plan.finished.values():
             self._ledger.mark(outcome.item, "submitted", self._run, units=outcome.units)
@@ -102,7 +104,7 @@ class Dispatch:
         folder = self._ledger.begin_array(array, items)
         entries = {
             unit: Entry(
-                unit_key=item.unit_key(unit),
+                unit_key=unit_key,
                 item=item.key,
                 state="claimed",
                 executor=self._executor.name,
@@ -111,19 +113,21 @@ class Dispatch:
                 run=self._run,
             )
             for index, item in enumerate(items)
-            for unit in item.units
+            for unit, unit_key in item.unit_keys().items()
         }
         self._ledger.write(entries)
-        first = len(self._tasks)
-        self._tasks += [Task(item, folder, index) for index, item in enumerate(items)]
+        tasks = [Task(item, folder, index) for index, item in enumerate(items)]
+        keys = [item.key for item in items]
+        self._tasks |= dict(zip(keys, tasks, strict=True))
         try:
-            self._tasks[first:] = self._executor.submit(self._tasks[first:], self._watcher)
+            tasks = self._executor.submit(tasks, self._watcher)
         except ExecutorError:
-            del self._tasks[first:]
-            for item in items:
+            for key, item in zip(keys, items, strict=True):
+                del self._tasks[key]
                 self._ledger.mark(item, "failed", self._run)
             raise
-        job = self._tasks[first].job
+        self._tasks |= dict(zip(keys, tasks, strict=True))
+        job = tasks[0].job
         if job is not None:
             sent = {"state": "submitted", "job": job}
             self._ledger.write({unit: entry.model_copy(update=sent) for unit, entry in entries.items()})

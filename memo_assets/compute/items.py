@@ -55,22 +55,31 @@ class WorkItem(BaseModel):
         """What is recorded one by one: the split seeds, or NO_SEED for a step without partitions."""
         return self.seeds or [NO_SEED]
 
-    def unit_key(self, unit: int) -> str:
-        """Hash of all that one seed's result depends on, whatever seeds it is computed together with."""
-        return _hash([self.study.name, self.step, unit, self.code_version, self._inputs_of([unit])])
+    def unit_keys(self) -> dict[int, str]:
+        """By seed, the hash of all that its result depends on, whatever seeds it is computed together with."""
+        own: dict[int, dict[str, str]] = {unit: {} for unit in self.units}
+        shared: dict[str, str] = {}
+        for path, content in self.inputs.items():
+            match = _OF_SEED.search(path)
+            if match is None:
+                shared[path] = content
+            elif int(match.group(1)) in own:
+                own[int(match.group(1))][path] = content
+        name = self.study.name
+        return {
+            unit: _hash([name, self.step, unit, self.code_version, {**shared, **own[unit]}]) for unit in own
+        }
 
     def only(self, seeds: Sequence[int]) -> "WorkItem":
-        """The item for some of its seeds."""
-        return self.model_copy(update={"seeds": list(seeds), "inputs": self._inputs_of(seeds)})
-
-    def _inputs_of(self, units: Sequence[int]) -> dict[str, str]:
-        """Inputs that all seeds share, and those of some."""
+        """The item for some of its seeds: with the inputs that all share, and their own."""
         found = {path: _OF_SEED.search(path) for path in self.inputs}
-        return {
+        wanted = set(seeds)
+        inputs = {
             path: self.inputs[path]
             for path, match in found.items()
-            if match is None or int(match.group(1)) in units
+            if match is None or int(match.group(1)) in wanted
         }
+        return self.model_copy(update={"seeds": list(seeds), "inputs": inputs})
 
     @property
     def layout(self) -> Layout:

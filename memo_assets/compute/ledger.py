@@ -18,7 +18,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from memo_assets.compute.errors import ExecutorError
-from memo_assets.compute.items import NO_SEED, ItemResult, WorkItem
+from memo_assets.compute.items import NO_SEED, WorkItem
+from memo_assets.compute.outcomes import read_result
 from memo_assets.config import GpuStep
 from memo_assets.store.files import read_json, write_json, write_text
 from memo_assets.store.layout import Layout
@@ -162,18 +163,20 @@ class Ledger:
         Returns:
             The array's folder.
         """
-        folder = self.arrays / array
+        folder, paths = self.arrays / array, []
         for item in items:
-            item.folder.mkdir(parents=True, exist_ok=True)
-            if _succeeded(
-                item.folder / "result.json"
-            ):  # a kill right after it left what it had no more use for
+            work = item.folder
+            work.mkdir(parents=True, exist_ok=True)
+            result = read_result(work)
+            if result is not None and result.error is None:
+                # A kill right after the result left what nobody needs any more: the item is done anew from the start.
                 for leftover in ("state", "made"):
-                    shutil.rmtree(item.folder / leftover, ignore_errors=True)
+                    shutil.rmtree(work / leftover, ignore_errors=True)
             for old in ("result.json", "progress.json", "attempts.json"):
-                (item.folder / old).unlink(missing_ok=True)
-            write_json(item.folder / "item.json", item.model_dump(mode="json"))
-        write_text(folder / "items.txt", "".join(f"{item.folder / 'item.json'}\n" for item in items))
+                (work / old).unlink(missing_ok=True)
+            write_json(work / "item.json", item.model_dump(mode="json"))
+            paths.append(work / "item.json")
+        write_text(folder / "items.txt", "".join(f"{path}\n" for path in paths))
         return folder
 
     def forget_old_arrays(self) -> None:
@@ -190,10 +193,3 @@ class Ledger:
 
     def _path(self, unit: int) -> Path:
         return self.folder / ("all.json" if unit == NO_SEED else f"seed={unit}.json")
-
-
-def _succeeded(result: Path) -> bool:
-    try:
-        return ItemResult.model_validate(read_json(result)).error is None
-    except (OSError, ValueError):
-        return False

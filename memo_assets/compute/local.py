@@ -101,7 +101,7 @@ class LocalExecutor:
                     assert item is not None
                     assert log is not None
                     code = _answer(worker)
-                    progress = read_progress(item)
+                    progress = read_progress(log.path.parent)
                     if progress and progress != seen.get(item.key):
                         seen[item.key] = progress
                         watcher.on_progress(item, progress)

@@ -70,9 +70,17 @@ class Silent:
         """Do nothing."""
 
 
-def read_progress(item: WorkItem) -> Progress | None:
-    """How far a running item is; None as long as it has not said."""
-    path = item.folder / "progress.json"
+def read_result(folder: Path) -> ItemResult | None:
+    """The result of the item of a work folder; None if it is not there or broken, and so to be done again."""
+    try:
+        return ItemResult.model_validate(read_json(folder / "result.json"))
+    except (OSError, ValueError):
+        return None
+
+
+def read_progress(folder: Path) -> Progress | None:
+    """How far the running item of a work folder is; None as long as it has not said."""
+    path = folder / "progress.json"
     return Progress.model_validate(read_json(path)) if path.is_file() else None
 
 

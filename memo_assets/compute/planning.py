@@ -10,7 +10,7 @@ from pathlib import Path
 from memo_assets.compute.executor import Task
 from memo_assets.compute.items import ItemResult, WorkItem
 from memo_assets.compute.ledger import Entry, Ledger, RunName
-from memo_assets.compute.outcomes import Outcome
+from memo_assets.compute.outcomes import Outcome, read_result
 from memo_assets.store.files import read_json
 
 Jobs = Mapping[tuple[str, int], str]
@@ -52,6 +52,7 @@ class Planner:
         self._run = run
         self._entries: dict[int, Entry] = {}
         self._orphans: list[Entry] = []
+        self._keys: dict[int, str] = {}
 
     def orphans(self, items: Sequence[WorkItem]) -> list[Entry]:
         """Entries of seeds under way whose run is dead; this run holds the claims on them from now on.
@@ -74,7 +75,10 @@ class Planner:
             there: Slurm's id of the array by array and index, of orphans still queued or running.
         """
         plan = Plan()
-        changed = self._changed_tasks(items)
+        for item in items:
+            self._keys |= item.unit_keys()
+        changed = self._changed_tasks()
+        arrays = {entry.array for entry in self._orphans}
         for item in items:
             rest: list[int] = []
             taken: dict[tuple[str, str | None], list[int]] = {}
@@ -83,8 +87,10 @@ class Planner:
                 if entry is None or entry.state == "failed":
                     rest.append(unit)
                 elif entry.state == "recorded":
-                    (plan.recorded if self._is_recorded(item, unit, entry) else rest).append(unit)
-                elif entry not in self._orphans:
+                    # a step without partitions must return a result, even if it had one before
+                    skipped = bool(item.seeds) and self._is_recorded(unit, entry)
+                    (plan.recorded if skipped else rest).append(unit)
+                elif entry.array not in arrays:
                     taken.setdefault((entry.run.id, entry.task), []).append(unit)
                 elif not self._goes_on(plan, item, unit, there, changed):
                     rest.append(unit)
@@ -94,19 +100,14 @@ class Planner:
                 plan.fresh.append(item.only(rest) if item.seeds else item)
         return plan
 
-    def _is_recorded(self, item: WorkItem, unit: int, entry: Entry) -> bool:
-        """Whether the run that is executed again did this seed; a step without partitions must return a result."""
-        same = entry.run.root == self._run.root and entry.unit_key == item.unit_key(unit)
-        return same and bool(item.seeds) and self._output(unit).exists()
+    def _is_recorded(self, unit: int, entry: Entry) -> bool:
+        """Whether the run that is executed again did this seed with the same settings and inputs."""
+        same = entry.run.root == self._run.root and entry.unit_key == self._keys[unit]
+        return same and self._output(unit).exists()
 
-    def _changed_tasks(self, items: Sequence[WorkItem]) -> set[str]:
+    def _changed_tasks(self) -> set[str]:
         """Keys of items under way of which a wanted seed has other settings or inputs by now."""
-        return {
-            self._entries[unit].item
-            for item in items
-            for unit in item.units
-            if unit in self._entries and self._entries[unit].unit_key != item.unit_key(unit)
-        }
+        return {entry.item for unit, entry in self._entries.items() if entry.unit_key != self._keys[unit]}
 
     def _goes_on(self, plan: Plan, item: WorkItem, unit: int, there: Jobs, changed: set[str]) -> bool:
         """Whether an orphan needs no new item: its result is there, or its task goes on.
@@ -115,8 +116,8 @@ class Planner:
         """
         entry = self._entries[unit]
         folder = self._ledger.layout.work / entry.item
-        sent, result = _sent(folder), _result(folder)
-        same = entry.unit_key == item.unit_key(unit)
+        sent, result = _sent(folder), read_result(folder)
+        same = entry.unit_key == self._keys[unit]
         if same and sent is not None and _is_good(result) and self._output(unit).exists():
             assert result is not None
             one = plan.finished.setdefault(entry.item, Outcome(sent, result, None))
@@ -143,14 +144,6 @@ def _sent(folder: Path) -> WorkItem | None:
     """The item as it was sent; None if it is gone or was written by a version with other settings."""
     try:
         return WorkItem.model_validate(read_json(folder / "item.json"))
-    except (OSError, ValueError):
-        return None
-
-
-def _result(folder: Path) -> ItemResult | None:
-    """The result; None if it is not there or broken, and so to be done again."""
-    try:
-        return ItemResult.model_validate(read_json(folder / "result.json"))
     except (OSError, ValueError):
         return None
 

@@ -19,6 +19,7 @@ from pathlib import Path
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
 from memo_assets.compute.locks import Busy, seeds_locked
 from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
+from memo_assets.compute.outcomes import read_result
 from memo_assets.compute.reporting import say
 from memo_assets.compute.slurm.node import SlurmTask, StopSignal, this_task
 from memo_assets.compute.source import source_version
@@ -75,6 +76,10 @@ def main(item_path: Path, task: SlurmTask | None = None, stop: StopSignal | None
 
 
 def _compute(item: WorkItem, folder: Path, task: SlurmTask | None, stop: StopSignal) -> int:
+    earlier = read_result(folder) if task is not None and task.restarts else None
+    if earlier is not None and earlier.error is None:
+        say(f"{item}: queued again after its end (its node failed?): nothing is left to do")
+        return 0
     started = time.monotonic()
     before = _seconds_of_earlier_attempts(folder)
     (folder / "result.json").unlink(missing_ok=True)

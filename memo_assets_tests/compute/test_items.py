@@ -64,7 +64,7 @@ def test_the_key_changes_with_all_that_the_result_depends_on(other: dict[str, An
 def test_the_key_does_not_change_with_how_and_where_it_runs(other: dict[str, Any]) -> None:
     changed = ITEM.model_copy(update=other)
     assert changed.key == ITEM.key
-    assert changed.unit_key(4) == ITEM.unit_key(4)
+    assert changed.unit_keys()[4] == ITEM.unit_keys()[4]
 
 
 @pytest.mark.parametrize(
@@ -84,8 +84,8 @@ def test_the_key_of_a_seed_changes_with_what_that_seed_depends_on(
     other: dict[str, Any], changes: set[int]
 ) -> None:
     changed = ITEM.model_copy(update=other)
-    assert {seed for seed in (4, 5) if changed.unit_key(seed) != ITEM.unit_key(seed)} == changes
-    assert ITEM.unit_key(4) != ITEM.unit_key(5)
+    assert {seed for seed in (4, 5) if changed.unit_keys()[seed] != ITEM.unit_keys()[seed]} == changes
+    assert ITEM.unit_keys()[4] != ITEM.unit_keys()[5]
 
 
 def test_an_item_for_some_of_its_seeds_is_that_which_is_made_for_them_alone() -> None:
@@ -93,7 +93,7 @@ def test_an_item_for_some_of_its_seeds_is_that_which_is_made_for_them_alone() ->
     alone = item(WAREHOUSE, small_study(), "adapters", [5], code_version="v1", inputs=inputs)
     assert ITEM.only([5]) == alone
     assert ITEM.only([5]).key == alone.key != ITEM.key
-    assert ITEM.only([5]).unit_key(5) == ITEM.unit_key(5)
+    assert ITEM.only([5]).unit_keys()[5] == ITEM.unit_keys()[5]
     assert ITEM.only([4, 5]) == ITEM
 
 
@@ -104,7 +104,7 @@ def test_a_step_without_partitions_is_one_unit() -> None:
     assert base.units == [NO_SEED]
     assert ITEM.units == [4, 5]
     other = base.model_copy(update={"inputs": {"background.parquet": "b"}})
-    assert base.unit_key(NO_SEED) != other.unit_key(NO_SEED)
+    assert base.unit_keys()[NO_SEED] != other.unit_keys()[NO_SEED]
     assert str(base) == "adapters"
     assert str(ITEM) == "adapters, seeds 4 to 5 (2)"
 

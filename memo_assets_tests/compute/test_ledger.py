@@ -67,7 +67,7 @@ def adapters(layout: Layout, *seeds: int) -> WorkItem:
 def entries(given: WorkItem, state: State = "submitted", array: str = "array") -> dict[int, Entry]:
     return {
         unit: Entry(
-            unit_key=given.unit_key(unit),
+            unit_key=given.unit_keys()[unit],
             item=given.key,
             state=state,
             executor="slurm",

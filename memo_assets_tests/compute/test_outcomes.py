@@ -103,9 +103,9 @@ def test_lines_without_text_are_nothing_new(log: Path) -> None:
 
 def test_progress_is_none_until_the_item_has_said(warehouse: Path) -> None:
     given = item(warehouse, small_study(), "adapters", [0])
-    assert read_progress(given) is None
+    assert read_progress(given.folder) is None
     write_json(given.folder / "progress.json", {"done": 3, "total": 10, "unit": "steps"})
-    assert read_progress(given) == Progress(done=3, total=10, unit="steps")
+    assert read_progress(given.folder) == Progress(done=3, total=10, unit="steps")
 
 
 def test_all_units_are_wanted_unless_some_are_named(warehouse: Path) -> None:

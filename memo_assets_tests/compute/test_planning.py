@@ -67,7 +67,7 @@ class Past:
             run=run,
         )
         for unit in given.units if units is None else units:
-            self.ledger.write({unit: entry.model_copy(update={"unit_key": given.unit_key(unit)})})
+            self.ledger.write({unit: entry.model_copy(update={"unit_key": given.unit_keys()[unit]})})
         return given
 
     def made(self, *units: int) -> None:

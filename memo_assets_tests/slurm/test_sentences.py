@@ -6,12 +6,16 @@ from pathlib import Path
 import pytest
 
 from memo_assets.compute.executor import Task
+from memo_assets.compute.items import ItemResult, SeedResult
+from memo_assets.compute.outcomes import read_result
 from memo_assets.compute.slurm.endings import why_no_result
 from memo_assets.compute.slurm.node import SlurmTask, StopSignal, this_task
 from memo_assets.compute.slurm.queue import GONE, SlurmQueue, TaskState
+from memo_assets.compute.worker import main
 from memo_assets.config import Slurm
+from memo_assets.store.files import write_json
 from memo_assets.training.interruption import Interrupted
-from memo_assets_tests.compute.small_items import item, small_study
+from memo_assets_tests.compute.small_items import item, small_study, write_inputs
 
 SETTINGS = Slurm(time="00:10:00", memory="8G", notice_seconds=60)
 
@@ -149,3 +153,18 @@ def test_the_first_signal_counts() -> None:
     stop._caught(signal.SIGTERM, None)
     assert stop()
     assert stop.number == signal.SIGUSR2
+
+
+def test_a_task_queued_again_after_its_end_has_nothing_left_to_do(warehouse: Path) -> None:
+    study = small_study()
+    write_inputs(warehouse, study)
+    given = item(warehouse, study, "adapters", [0])
+    write_json(given.folder / "item.json", given.model_dump(mode="json"))
+    done = ItemResult(seeds={0: SeedResult(data_version="x")}, seconds=1.0)
+    write_json(given.folder / "result.json", done.model_dump(mode="json"))
+    assert main(given.folder / "item.json", slurm_task(restarts=1)) == 0
+    assert read_result(given.folder) == done
+    assert not given.layout.training_log(0).exists()
+    # The first attempt of a new submission computes, whatever lies there.
+    assert main(given.folder / "item.json", slurm_task()) == 0
+    assert given.layout.training_log(0).exists()

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 from memo_assets.compute.errors import ExecutorError
@@ -41,6 +42,7 @@ class _Watched:
     Attributes:
         task: the task.
         log: its log.
+        folder: of its item.
         state: as squeue last told.
         progress: as the worker last told.
         ended_at: when it was first seen to have ended without a result; None before.
@@ -48,6 +50,7 @@ class _Watched:
 
     task: Task
     log: LogTail
+    folder: Path
     state: TaskState = _UNKNOWN
     progress: Progress | None = None
     ended_at: float | None = None
@@ -136,10 +139,13 @@ class SlurmExecutor:
         for task in tasks:
             assert task.id is not None
             assert task.job is not None
-            watched[task.id] = _Watched(task, LogTail(script.log_path(task.folder, task.job, task.index)))
+            log = LogTail(script.log_path(task.folder, task.job, task.index))
+            watched[task.id] = _Watched(task, log, task.item.folder)
         poll, told, done, answering = _Poll(), "", 0, True
         while watched:
             for key, one in list(watched.items()):
+                if one.state.waits and answering:
+                    continue  # of a thousand tasks most wait: their files need not be looked for
                 if (outcome := self._look(one, watcher)) is not None:
                     del watched[key]
                     done += 1
@@ -195,21 +201,18 @@ class SlurmExecutor:
     def _look(self, one: _Watched, watcher: Watcher) -> Outcome | None:
         """Tell what is new of a task; its outcome if it has ended."""
         item = one.task.item
-        result, broken = _result(item)
-        waits = one.state.state in ("PENDING", "CONFIGURING") and result is None
-        if not waits:
-            progress = read_progress(item)
-            if progress and progress != one.progress:
-                one.progress = progress
-                watcher.on_progress(item, progress)
+        result, broken = _result(one.folder)
+        progress = read_progress(one.folder)
+        if progress and progress != one.progress:
+            one.progress = progress
+            watcher.on_progress(item, progress)
         if result is None and one.state.ended:
             one.ended_at = one.ended_at or time.monotonic()
             if time.monotonic() - one.ended_at > _GRACE_SECONDS:
-                sentence = broken or self._why(one)
-                result = ItemResult(error=sentence, job=one.task.id)
+                result = ItemResult(error=broken or self._why(one), job=one.task.id)
         elif result is None:
             one.ended_at = None  # queued again
-        if not waits and (lines := one.log.read(rest=result is not None)):
+        if lines := one.log.read(rest=result is not None):
             watcher.on_log(item, lines)
         return None if result is None else Outcome(item, result, one.log.path)
 
@@ -239,9 +242,9 @@ def _job_name(array: str) -> str:
     return f"memo-{array}"
 
 
-def _result(item: WorkItem) -> tuple[ItemResult | None, str]:
+def _result(folder: Path) -> tuple[ItemResult | None, str]:
     """The result if there is one, and what is wrong with its file if that is broken."""
-    path = item.folder / "result.json"
+    path = folder / "result.json"
     try:
         return ItemResult.model_validate_json(path.read_bytes()), ""
     except FileNotFoundError:

@@ -40,6 +40,11 @@ class TaskState:
         """Whether it will never run again."""
         return self.state in _ENDED or self.state == GONE
 
+    @property
+    def waits(self) -> bool:
+        """Whether it has not started, or waits to be started again."""
+        return self.state in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED")
+
     def __str__(self) -> str:
         """Such as `pending (Resources)`."""
         reason = f" ({self.reason})" if self.reason and self.reason != "None" else ""
