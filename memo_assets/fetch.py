@@ -13,8 +13,9 @@ from pathlib import Path
 from memo_assets.config import Pretrained, Study
 
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.safetensors"]
-# Other formats of the same weights lie in subfolders or begin like this: transformers reads neither.
-_UNWANTED = ["*/*", "consolidated*"]
+# Other formats and precisions of the same weights lie in subfolders or are named so: transformers reads neither.
+_UNWANTED = ["*/*", "consolidated*", "model.*.safetensors"]
+_WEIGHTS = {"model.safetensors", "model.safetensors.index.json"}
 _VOCABULARIES = ("tokenizer.json", "tekken.json", "*.model", "vocab.json", "vocab.txt")
 
 
@@ -63,8 +64,8 @@ def _check_complete(folder: Path, what: str) -> None:
     missing = [] if "config.json" in names else ["config.json"]
     if not any(fnmatch(name, pattern) for name in names for pattern in _VOCABULARIES):
         missing.append("a tokenizer (such as tokenizer.json)")
-    if not any(name.endswith(".safetensors") for name in names):
-        missing.append("weights (*.safetensors)")
+    if not _WEIGHTS & names:
+        missing.append("weights (model.safetensors, or parts with model.safetensors.index.json)")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
         try:

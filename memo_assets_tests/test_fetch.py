@@ -18,7 +18,9 @@ import huggingface_hub
 import pandas as pd
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
+from transformers import AutoModelForCausalLM
 
 from memo_assets.config import TinyLlama
 from memo_assets.fetch import FetchError, fetch_study
@@ -29,8 +31,11 @@ from memo_assets_tests.studies import CITIES, DIGITS, TABLE, changed, study, wri
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 REVISIONS = ("main", "v1", COMMIT)
 TOKEN = "hf_notForAnybodysEyes"
-# Beside what transformers needs: pickles, code, formats of others.
-UNWANTED = ("pytorch_model.bin", "modeling_x.py", "consolidated.safetensors", "onnx/config.json", "README.md")
+# Beside what transformers needs: pickles, code, formats of others, another precision.
+UNWANTED = (
+    *("pytorch_model.bin", "modeling_x.py", "consolidated.safetensors", "onnx/config.json", "README.md"),
+    "model.fp16.safetensors",
+)
 LOAD = """
 import sys
 from memo_assets.models.base import hub_commit, load_base
@@ -250,6 +255,25 @@ def test_an_offline_process_with_an_empty_cache_says_what_to_do(
     assert hub_commit("lab/tiny") is None
 
 
+@pytest.mark.parametrize(
+    ("cause", "raised", "message"),
+    [
+        (LocalEntryNotFoundError("no connection"), ValueError, r"this process is offline: run `memo fetch"),
+        (None, FileNotFoundError, r"^no base model 'lab/tiny': .* or the hub cannot be reached$"),
+    ],
+)
+def test_a_process_that_finds_no_hub_is_told_to_fetch_too(
+    monkeypatch: pytest.MonkeyPatch, cause: Exception | None, raised: type[Exception], message: str
+) -> None:
+    def fail(*_arguments: object, **_settings: object) -> None:
+        raise OSError("Can't load it") from cause
+
+    # By hand, for the library tries again for most of a minute.
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fail)
+    with pytest.raises(raised, match=message):
+        load_base("lab/tiny", "fp32")
+
+
 def test_a_directory_that_this_machine_does_not_see_is_no_matter_of_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -307,7 +331,7 @@ def test_fetching_where_the_hub_is_switched_off(hub: Hub, tmp_path: Path) -> Non
 def test_a_model_of_pickles_only(hub: Hub, tmp_path: Path) -> None:
     message = refused(tmp_path, hub.endpoint, own(tmp_path, "lab/pickles"))
     assert message.startswith(
-        f"model lab/pickles at commit {COMMIT} lacks weights (*.safetensors): name a model"
+        f"model lab/pickles at commit {COMMIT} lacks weights (model.safetensors, or parts with"
     )
     assert ("GET", f"/lab/pickles/resolve/{COMMIT}/pytorch_model.bin") not in {it[:2] for it in hub.requests}
 
@@ -364,8 +388,11 @@ def test_a_directory_needs_no_fetching_but_must_be_complete(model: Path, tmp_pat
             fetch_study(mine)
     for path in folder.iterdir():
         path.unlink()
-    everything = r"config\.json and a tokenizer \(such as tokenizer\.json\) and weights \(\*\.safetensors\)"
-    with pytest.raises(FetchError, match=f"lacks {everything}: "):
+    (folder / "adapter_model.safetensors").touch()  # is no model by itself
+    everything = (
+        r"config\.json and a tokenizer \(such as tokenizer\.json\) and weights \(model\.safetensors, or parts"
+    )
+    with pytest.raises(FetchError, match=f"lacks {everything}"):
         fetch_study(mine)
 
 

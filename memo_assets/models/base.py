@@ -36,14 +36,14 @@ def load_base(
     """
     source = str(name)
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
-        raise _missing(source, revision)
+        raise _missing(source, revision, None)
     try:
         model = AutoModelForCausalLM.from_pretrained(
             source, revision=revision, dtype=_DTYPES[dtype], use_safetensors=True, trust_remote_code=False
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     except OSError as error:
-        raise _missing(source, revision) from error
+        raise _missing(source, revision, error) from error
     model.requires_grad_(requires_grad=False)
     model.to(device)  # pyright: ignore[reportArgumentType] - the library's decorator hides `self`
     return model.eval(), tokenizer
@@ -65,7 +65,7 @@ def hub_commit(name: str, revision: str | None = None) -> str | None:
     return Path(path).parent.name if isinstance(path, str) else None
 
 
-def _missing(source: str, revision: str | None) -> FileNotFoundError | ValueError:
+def _missing(source: str, revision: str | None, error: OSError | None) -> FileNotFoundError | ValueError:
     from huggingface_hub import constants
 
     directory = Path(source)
@@ -79,7 +79,7 @@ def _missing(source: str, revision: str | None) -> FileNotFoundError | ValueErro
         return FileNotFoundError(f"no base model {source!r}: this machine sees no such directory")
     at = f" at revision {revision}" if revision else ""
     cache = constants.HF_HUB_CACHE
-    if constants.HF_HUB_OFFLINE:
+    if constants.HF_HUB_OFFLINE or _unanswered(error):
         return ValueError(
             f"model {source!r}{at} is not in the cache (below HF_HOME: {cache}), or only in part, and this process is "
             "offline: run `memo fetch STUDY` where there is internet"
@@ -88,4 +88,17 @@ def _missing(source: str, revision: str | None) -> FileNotFoundError | ValueErro
         f"no base model {source!r}{at}: looked for as a directory ({directory.resolve()}), in the hub cache ({cache}) "
         f"and on the hub ({constants.ENDPOINT}); it does not exist, is gated and needs a login, has no safetensors "
         "weights, or the hub cannot be reached"
+    )
+
+
+def _unanswered(error: BaseException | None) -> bool:
+    """Whether the hub was asked in vain: the library then says that the cache lacks the file, and no HTTP status."""
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    causes: list[BaseException] = []
+    while error is not None:
+        causes.append(error)
+        error = error.__cause__
+    return any(isinstance(cause, LocalEntryNotFoundError) for cause in causes) and not any(
+        isinstance(cause, HfHubHTTPError) for cause in causes
     )
