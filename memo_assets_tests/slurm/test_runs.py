@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from memo_assets.compute.errors import ExecutorError
+from memo_assets.compute.items import WorkItem
 from memo_assets.compute.ledger import RunName
 from memo_assets.compute.local import LocalExecutor
 from memo_assets.store.files import read_json, write_json
@@ -35,25 +36,23 @@ for outcome in Dispatch(SlurmExecutor(), ledger, RunName(id="dead", root="dead")
 """
 
 
-def driver(lab: Lab, items: list) -> subprocess.Popen[str]:
-    """A process that runs items; it has said that all of them train."""
+def killed_run(lab: Lab, items: list[WorkItem]) -> None:
+    """A run of these items that is killed with -9 once all of them train."""
     path = lab.warehouse / "items.txt"
     path.write_text("".join(f"{one.model_dump_json()}\n" for one in items))
     command = [sys.executable, "-W", "ignore", "-c", DRIVER, str(path)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for _ in items:
-        assert process.stdout.readline().startswith("training")
-    return process
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for _ in items:
+            assert process.stdout.readline().startswith("training")
+        process.kill()
 
 
 def test_tasks_of_a_killed_run_are_watched_on_and_sent_once(lab: Lab) -> None:
     study = lab.study(LONG)
     lab.inputs(study)
     items = lab.items(study, [0, 1], [2, 3])
-    process = driver(lab, items)
-    process.kill()
-    process.wait()
+    killed_run(lab, items)
     before = lab.living()
     assert len(before) == 2
 
@@ -70,9 +69,7 @@ def test_results_of_a_killed_run_are_taken_up_without_slurm_knowing_them_any_mor
     study = lab.study(LONG)
     lab.inputs(study)
     items = lab.items(study, [0, 1], [2, 3])
-    process = driver(lab, items)
-    process.kill()
-    process.wait()
+    killed_run(lab, items)
     lab.wait_until(lambda: not lab.living(), 120)
     seen = Seen()
     outcomes = lab.run(items, seen)
@@ -85,9 +82,7 @@ def test_a_submission_cut_short_is_found_by_its_name(lab: Lab) -> None:
     study = lab.study(LONG)
     lab.inputs(study)
     items = lab.items(study, [0, 1], [2, 3])
-    process = driver(lab, items)
-    process.kill()
-    process.wait()
+    killed_run(lab, items)
     ledger = lab.ledger
     for seed in range(4):  # as if the run had been killed between sbatch's answer and its note of it
         entry = ledger.read(seed)
@@ -134,9 +129,7 @@ def test_ending_a_run_cancels_its_tasks_and_keeps_what_is_finished(lab: Lab) -> 
 def test_tasks_with_old_settings_are_cancelled_before_new_ones_start(lab: Lab) -> None:
     study = lab.study(LONG)
     lab.inputs(study)
-    process = driver(lab, lab.items(study, [0, 1]))
-    process.kill()
-    process.wait()
+    killed_run(lab, lab.items(study, [0, 1]))
     (old,) = lab.living()
     changed = lab.study(LONG, **{"training.learning_rate": 0.02})
     seen = Seen()
@@ -151,9 +144,7 @@ def test_the_executor_of_this_machine_does_not_write_beside_slurm(lab: Lab) -> N
     study = lab.study(LONG)
     lab.inputs(study)
     items = lab.items(study, [0, 1])
-    process = driver(lab, items)
-    process.kill()
-    process.wait()
+    killed_run(lab, items)
     (task,) = lab.living()
     with closing(LocalExecutor()) as local, pytest.raises(ExecutorError) as refused:
         list(lab.outcomes(items, Seen(), by=local))

@@ -118,11 +118,7 @@ class SlurmExecutor:
                 break
             except ExecutorError as error:
                 if not any(words in str(error) for words in _NOT_ANSWERING) or time.monotonic() > until:
-                    asked = settings.model_dump(exclude_none=True, exclude_defaults=True)
-                    raise ExecutorError(
-                        f"Slurm refuses {item.study.name}/{item.step}: {error}. It was asked for {asked}: change "
-                        "compute.slurm of the study, or slurm.yaml in the warehouse directory"
-                    ) from error
+                    raise script.refusal(f"{item.study.name}/{item.step}", error, settings) from error
                 watcher.on_state(f"Slurm's controller does not answer ({error}); trying again")
                 time.sleep(_LAST_POLL_SECONDS / 3)
                 named = self._ask(partial(self._queue.states_named, name), watcher)

@@ -80,11 +80,7 @@ def _run(settings: Slurm, folder: Path, token: str, queue: SlurmQueue, watcher: 
     try:
         job = script.sbatch(script.probe_script(settings, folder, name="memo-probe"), folder)
     except ExecutorError as error:
-        asked = settings.model_dump(exclude_none=True, exclude_defaults=True)
-        raise ExecutorError(
-            f"Slurm refuses the first tiny job: {error}. It was asked for {asked}: change compute.slurm of the study, or "
-            "slurm.yaml in the warehouse directory"
-        ) from error
+        raise script.refusal("the first tiny job", error, settings) from error
     watcher.on_state(f"Slurm job {job}: checking that nodes see {folder.parent.parent} and can run a worker")
     try:
         _wait(folder, job, queue, watcher)

@@ -127,3 +127,18 @@ def sbatch(script: str, folder: Path) -> str:
             return str(_Submission(folder, script)._submit_command("").job_id)  # noqa: SLF001
     except (FailedJobError, FailedSubmissionError) as error:
         raise ExecutorError(" ".join(str(error).replace("sbatch: error: ", "").split())) from error
+
+
+def refusal(what: str, error: ExecutorError, settings: Slurm) -> ExecutorError:
+    """The error for the user when sbatch refuses something: what it said, what it was asked for, where to change it.
+
+    Args:
+        what: is refused.
+        error: of `sbatch`.
+        settings: with which it was asked.
+    """
+    asked = settings.model_dump(exclude_none=True, exclude={"requeues", "notice_seconds"})
+    return ExecutorError(
+        f"Slurm refuses {what}: {error}. It was asked for {asked}: change compute.slurm of the study, or slurm.yaml in the "
+        "warehouse directory"
+    )
