@@ -9,13 +9,13 @@ import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from decimal import Decimal
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from memo_assets.cli_output import console, fail
 from memo_assets.cli_slurm import slurm_app
 
 app = typer.Typer(
@@ -27,20 +27,21 @@ study_app = typer.Typer(no_args_is_help=True, help="List and check studies.")
 app.add_typer(study_app, name="study")
 app.add_typer(slurm_app, name="slurm")
 
-_console = Console()
-_errors = Console(stderr=True)
 DEMO_STUDIES = ["cities", "digits"]
 
 
 @app.callback()
 def _settings() -> None:
+    from memo_assets.compute.choice import chosen_kind
+    from memo_assets.compute.errors import ExecutorError
     from memo_assets.store.layout import warehouse_dir
 
     warnings.filterwarnings("ignore", module=r"dagster\..*")
     try:
         warehouse_dir()
-    except NotADirectoryError as error:
-        _fail(str(error))
+        chosen_kind()
+    except (NotADirectoryError, ExecutorError) as error:
+        fail(str(error))
 
 
 @app.command()
@@ -54,7 +55,6 @@ def demo(
     MEMO_EXECUTOR=slurm sends the GPU-bound steps to a Slurm cluster.
     """
     from memo_assets.compute.choice import chosen_kind, make_executor
-    from memo_assets.compute.errors import ExecutorError
     from memo_assets.console import LiveProgress, results_table
     from memo_assets.definitions import build_defs
     from memo_assets.instance import open_instance
@@ -65,12 +65,12 @@ def demo(
 
     try:
         studies = [load_study(name) for name in names or DEMO_STUDIES]
-        kind = chosen_kind()
-    except (StudyError, ExecutorError) as error:
-        _fail(str(error))
+    except StudyError as error:
+        fail(str(error))
+    kind = chosen_kind()
     with (
         _writable(),
-        LiveProgress(_console, tell_states=kind == "slurm") as watcher,
+        LiveProgress(console, tell_states=kind == "slurm") as watcher,
         open_instance() as instance,
         closing(make_executor(kind)) as executor,
     ):
@@ -81,17 +81,17 @@ def demo(
                     study, definitions, instance, watcher, before_first_run=executor.warm_up
                 )
             except RunFailed as error:
-                _fail(str(error))
+                fail(str(error))
             if not runs:
-                _console.print(f"study {study.name}: everything is fresh, nothing to do")
+                console.print(f"study {study.name}: everything is fresh, nothing to do")
     with reading() as connection:
         from memo_assets.analysis.frames import Subject
 
         for study in studies:
-            _console.print(results_table(Subject(connection, study, study.shadows.audited[0])))
+            console.print(results_table(Subject(connection, study, study.shadows.audited[0])))
     for study in studies:
-        _console.print(f"report of {study.name}: {Layout.of(study.name).report}", soft_wrap=True)
-    _console.print(
+        console.print(f"report of {study.name}: {Layout.of(study.name).report}", soft_wrap=True)
+    console.print(
         "next: [bold]make ui[/] (or memo ui) opens the web UI, [bold]memo sql --help[/] asks the warehouse"
     )
 
@@ -108,9 +108,9 @@ def ui(
     try:
         load_studies()
     except StudyError as error:
-        _fail(str(error))
+        fail(str(error))
     prepare_home()
-    _console.print(f"web UI: http://127.0.0.1:{port}  (stop with Ctrl-C)")
+    console.print(f"web UI: http://127.0.0.1:{port}  (stop with Ctrl-C)")
     workspace = project_root() / "workspace.yaml"
     code = ["-w", str(workspace)] if workspace.is_file() else ["-m", "memo_assets.definitions"]
     command = ["dagster", "dev", *code, "-h", "127.0.0.1", "-p", str(port)]
@@ -131,19 +131,19 @@ def sql(
     from memo_assets.store.tables import WarehouseError, reading
 
     if output not in ("table", "csv", "json"):
-        _fail(f"--format: given {output!r}; expected table, csv or json")
+        fail(f"--format: given {output!r}; expected table, csv or json")
     try:
         with reading() as connection:
             connection.execute("SET enable_external_access = false")
             kinds = [statement.type.name for statement in connection.extract_statements(query)]
             if kinds not in (["SELECT"], ["EXPLAIN"]):
-                _fail(
+                fail(
                     f"expected one SELECT, given {' and '.join(kinds) or 'nothing'}; the warehouse is read-only"
                 )
             relation = connection.execute(query)
             columns, rows = [name for name, *_ in relation.description], relation.fetchall()
     except (WarehouseError, OSError, duckdb.Error) as error:
-        _fail(str(error))
+        fail(str(error))
     # csv and json are for pipes: free of markup and wrapping, every digit kept.
     if output == "csv":
         csv.writer(sys.stdout, lineterminator="\n").writerows([columns, *rows])
@@ -154,9 +154,9 @@ def sql(
         table = Table(*(escape(column) for column in columns))
         for row in rows[:limit]:
             table.add_row(*(escape(_cell(value)) for value in row))
-        _console.print(table)
+        console.print(table)
         if len(rows) > limit:
-            _console.print(f"{limit} of {len(rows)} rows; --limit shows more")
+            console.print(f"{limit} of {len(rows)} rows; --limit shows more")
 
 
 @app.command()
@@ -173,11 +173,11 @@ def status(
     try:
         studies = [load_study(name) for name in names] if names else list(load_studies().values())
     except StudyError as error:
-        _fail(str(error))
+        fail(str(error))
     definitions = build_defs(studies)
     with _writable(), open_instance() as instance:
         for study in studies:
-            _console.print(status_table(study, study_state(study, definitions, instance)))
+            console.print(status_table(study, study_state(study, definitions, instance)))
 
 
 @app.command()
@@ -193,14 +193,14 @@ def fetch(
     try:
         studies = [load_study(name) for name in names]
     except StudyError as error:
-        _fail(str(error))
+        fail(str(error))
     for study in studies:
         try:
             sentences = fetch_study(study)
         except FetchError as error:
-            _fail(f"study {study.name}: {error}")
+            fail(f"study {study.name}: {error}")
         for sentence in sentences:
-            _console.print(escape(f"study {study.name}: {sentence}"), highlight=False, soft_wrap=True)
+            console.print(escape(f"study {study.name}: {sentence}"), highlight=False, soft_wrap=True)
 
 
 @study_app.command("list")
@@ -211,12 +211,12 @@ def study_list() -> None:
     try:
         studies = load_studies()
     except StudyError as error:
-        _fail(str(error))
+        fail(str(error))
     table = Table("Study", "Title", "Data", "Model", "Models")
     for study in studies.values():
         shadows = str(study.shadows.models)
         table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows)
-    _console.print(table)
+    console.print(table)
 
 
 @study_app.command("check")
@@ -230,10 +230,10 @@ def study_check(
     try:
         facts = check_study(file)
     except (StudyError, ValueError, OSError) as error:
-        _fail(str(error))
+        fail(str(error))
     for name, value in facts.items():
-        _console.print(f"{name}: {value}", highlight=False)
-    _console.print("[green]fine[/]")
+        console.print(f"{name}: {value}", highlight=False)
+    console.print("[green]fine[/]")
 
 
 def _plain(value: object) -> object:
@@ -262,15 +262,10 @@ def _writable() -> Iterator[None]:
         yield
     except (OSError, OperationalError) as error:
         reason = str(error).splitlines()[0]
-        _fail(
+        fail(
             f"{warehouse_dir()} cannot be written: {reason}. Free space or rights there, or set MEMO_WAREHOUSE, and "
             "run the same command again: what is done is kept"
         )
-
-
-def _fail(message: str) -> NoReturn:
-    _errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,12 @@
 """The commands `memo slurm ...`."""
 
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
+
+from memo_assets.cli_output import console, fail
 
 slurm_app = typer.Typer(no_args_is_help=True, help="See what a Slurm cluster would get, and check its nodes.")
-
-_console = Console()
-_errors = Console(stderr=True)
 
 StudyName = Annotated[str, typer.Argument(help="Name of a built-in study, a defs.yaml or its folder.")]
 StepName = Annotated[
@@ -31,10 +28,10 @@ def preview(study: StudyName, asset: StepName = None) -> None:
         found = load_study(study)
         there: list[GpuStep] = [step for step in GPU_STEPS if step in steps(found)]
         if asset is not None and asset not in there:
-            _fail(f"--asset: given {asset!r}; study {found.name} has {', '.join(there)}")
+            fail(f"--asset: given {asset!r}; study {found.name} has {', '.join(there)}")
         texts = [text_of(found, step) for step in there if asset in (None, step)]
     except (StudyError, ExecutorError) as error:
-        _fail(str(error))
+        fail(str(error))
     print("\n".join(texts))  # noqa: T201 - a script, free of markup and wrapping
 
 
@@ -52,8 +49,8 @@ def check(study: StudyName) -> None:
         settings = slurm_settings(load_study(study), "adapters")
         check_nodes(settings, warehouse_dir(), SlurmQueue(), _Printing(), again=True)
     except (StudyError, ExecutorError, OSError) as error:
-        _fail(str(error))
-    _console.print("[green]fine[/]")
+        fail(str(error))
+    console.print("[green]fine[/]")
 
 
 class _Printing:
@@ -61,9 +58,4 @@ class _Printing:
 
     def on_state(self, text: str) -> None:
         """Print it as a line."""
-        _console.print(text, highlight=False, soft_wrap=True, markup=False)
-
-
-def _fail(message: str) -> NoReturn:
-    _errors.print(f"[red]error:[/] {escape(message)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(1)
+        console.print(text, highlight=False, soft_wrap=True, markup=False)

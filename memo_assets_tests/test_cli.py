@@ -256,3 +256,11 @@ def test_status_before_anything_was_run(tmp_path: Path, warehouse: Path) -> None
         cells = [cell.strip() for cell in lines[name].split("│")[1:-1]]
         assert cells == [name, "", "", str(partitions), "never materialized"]
     assert not (warehouse / "memo.duckdb").exists()
+
+
+@pytest.mark.parametrize("command", [["demo"], ["status"], ["ui"], ["slurm", "check", "digits"]])
+def test_an_unknown_executor_is_one_sentence(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MEMO_EXECUTOR", "slrum")
+    result = memo(*command)
+    assert result.exit_code == 1
+    assert result.stderr.strip() == "error: MEMO_EXECUTOR: given 'slrum'; expected one of local, slurm"

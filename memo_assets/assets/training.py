@@ -1,7 +1,8 @@
 """The GPU-bound assets: base model, adapters, logits and layer scores, sent to worker processes."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
+from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -19,6 +20,7 @@ from memo_assets.compute.source import source_version
 from memo_assets.config import GpuStep, Study
 from memo_assets.graph import code_versions
 from memo_assets.instance import process_tag
+from memo_assets.store.files import content_hash
 from memo_assets.store.layout import Layout
 
 
@@ -58,7 +60,8 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
-        items = [work_item(study, step, pack) for pack in packs(study, seeds)]
+        hash_of = cache(content_hash)  # samples and base model are the same for all items
+        items = [work_item(study, step, pack, hash_of) for pack in packs(study, seeds)]
         ledger = Ledger(Layout.of(study.name), step)
         failed = []
         with closing(_outcomes(context, items, ledger)) as outcomes:
@@ -79,14 +82,20 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     return partitioned
 
 
-def work_item(study: Study, step: GpuStep, seeds: list[int]) -> WorkItem:
+def work_item(
+    study: Study, step: GpuStep, seeds: list[int], hash_of: Callable[[Path], str] = content_hash
+) -> WorkItem:
     """The work item of some seeds, over the files that are there now.
+
+    Args:
+        study: the study.
+        step: the asset.
+        seeds: its split seeds; none for a step without partitions.
+        hash_of: content hash of a file or folder.
 
     Raises:
         dagster.Failure: files of an upstream asset are missing; the message names the first.
     """
-    from memo_assets.store.files import content_hash
-
     layout = Layout.of(study.name)
     inputs = _inputs(layout, study, step, seeds)
     missing = [str(path) for path in inputs if not path.exists()]
@@ -101,7 +110,7 @@ def work_item(study: Study, step: GpuStep, seeds: list[int]) -> WorkItem:
         seeds=seeds,
         code_version=code_versions(study)[step],
         source=source_version(),
-        inputs={str(path.relative_to(layout.root)): content_hash(path) for path in inputs},
+        inputs={str(path.relative_to(layout.root)): hash_of(path) for path in inputs},
         warehouse=layout.warehouse,
     )
 
@@ -126,9 +135,8 @@ def _outcomes(context: dg.AssetExecutionContext, items: list[WorkItem], ledger: 
                 result = outcome.result
                 where = f" as Slurm job {result.job}" if result.job else ""
                 state = "failed" if result.error else "done"
-                context.log.info(
-                    f"{outcome.item}: {state} after {result.seconds:.1f} s{where}, log {outcome.log}"
-                )
+                log = f", log {outcome.log}" if outcome.log else ""
+                context.log.info(f"{outcome.item}: {state} after {result.seconds:.1f} s{where}{log}")
                 yield outcome
     except ExecutorError as error:
         raise dg.Failure(str(error)) from error

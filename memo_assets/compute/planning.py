@@ -118,8 +118,8 @@ class Planner:
         folder = self._ledger.layout.work / entry.item
         sent, result = _sent(folder), read_result(folder)
         same = entry.unit_key == self._keys[unit]
-        if same and sent is not None and _is_good(result) and self._output(unit).exists():
-            assert result is not None
+        good = result is not None and not result.error and self._output(unit).exists()
+        if same and sent is not None and result is not None and good:
             one = plan.finished.setdefault(entry.item, Outcome(sent, result, None))
             plan.finished[entry.item] = replace(one, units=(*one.units, unit))
             plan.finished_arrays.add(entry.array)
@@ -146,10 +146,6 @@ def _sent(folder: Path) -> WorkItem | None:
         return WorkItem.model_validate(read_json(folder / "item.json"))
     except (OSError, ValueError):
         return None
-
-
-def _is_good(result: ItemResult | None) -> bool:
-    return result is not None and not result.error
 
 
 def _refused(item: WorkItem, run: str, task: str | None) -> Outcome:
