@@ -1,0 +1,42 @@
+"""Are two warehouses the same, bit for bit? Counts the rows of every table that only one of them has.
+
+    python benchmarks/compare_warehouses.py warehouse warehouse/slurm
+
+Each argument is a warehouse directory. Ends with code 1 if any row differs.
+"""
+
+import sys
+from pathlib import Path
+
+import duckdb
+
+from memo_assets.store.layout import DATABASE_NAME
+from memo_assets.store.schema import TABLES
+
+
+def differing(first: Path, second: Path) -> dict[str, tuple[int, int]]:
+    """By table, the rows of the first warehouse and the rows that only one of the two has."""
+    with duckdb.connect() as connection:
+        for name, folder in (("one", first), ("other", second)):
+            connection.execute(f"ATTACH '{folder / DATABASE_NAME}' AS {name} (READ_ONLY)")
+        query = """
+            SELECT (SELECT count(*) FROM one.{t}),
+                   (SELECT count(*) FROM (FROM one.{t} EXCEPT ALL FROM other.{t}))
+                   + (SELECT count(*) FROM (FROM other.{t} EXCEPT ALL FROM one.{t}))
+        """
+        rows = {table: connection.execute(query.format(t=table)).fetchone() for table in TABLES}
+    return {table: (row[0], row[1]) for table, row in rows.items() if row is not None}
+
+
+def main() -> None:
+    """Print a line a table."""
+    if len(sys.argv) != 3:
+        sys.exit(__doc__)
+    found = differing(Path(sys.argv[1]), Path(sys.argv[2]))
+    for table, (rows, different) in found.items():
+        print(f"{table}: {rows} rows, {different} differ")
+    sys.exit(any(different for _, different in found.values()))
+
+
+if __name__ == "__main__":
+    main()
