@@ -10,15 +10,9 @@ import json
 from dataclasses import dataclass
 
 from memo_assets.config import Study
+from memo_assets.study_figures import STUDY_FIGURES
 
-FIGURES = (
-    "figure_roc",
-    "figure_log_lira",
-    "figure_dynamics",
-    "figure_training",
-    "figure_layers",
-    "figure_over_epochs",
-)
+FIGURES = tuple(entry.name for entry in STUDY_FIGURES)
 
 
 @dataclass(frozen=True)
@@ -53,12 +47,7 @@ _STEPS: dict[str, Step] = {
         ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)
     ),
     "predictor_evaluation": Step(("memorization", "predictor_scores"), ()),
-    "figure_roc": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
-    "figure_log_lira": Step(("samples", "memorization"), ("title",)),
-    "figure_dynamics": Step(("shadow_logits", "memorization", "predictor_scores"), ("title",)),
-    "figure_training": Step(("samples", "shadow_logits", "predictor_scores"), ("title",)),
-    "figure_layers": Step(("predictor_evaluation",), ("title",)),
-    "figure_over_epochs": Step(("shadow_logits", "predictor_evaluation"), ("title",)),
+    **{entry.name: Step(entry.upstream, entry.fields, entry.algorithm) for entry in STUDY_FIGURES},
     "report": Step(
         ("samples", "memorization", "population_memorization", "predictor_evaluation", *FIGURES),
         ("title", "description", "show_text"),

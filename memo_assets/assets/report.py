@@ -6,35 +6,7 @@ from memo_assets import __version__
 from memo_assets.assets.spec import study_asset
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
-
-_FIGURE_TEXTS = {
-    "figure_roc": (
-        "How well each predictor tells memorized samples from the others",
-        "Further up and left is better; the diagonal is chance. Early log-LiRA is the attack itself at this "
-        "checkpoint and needs all shadow models; it is drawn for comparison.",
-    ),
-    "figure_over_epochs": (
-        "How early the prediction works",
-        "Share of false alarms when three quarters of the memorized samples are found, by the checkpoint at which "
-        "one predicts. Lower is better.",
-    ),
-    "figure_layers": (
-        "Which layer tells most",
-        "The same share of false alarms, layer by layer, at the prediction epoch.",
-    ),
-    "figure_dynamics": (
-        "What becomes of the samples predicted at risk",
-        "Medians and quartiles of both groups while training goes on.",
-    ),
-    "figure_log_lira": (
-        "How memorization grows",
-        "Log-LiRA of the training samples by checkpoint; right of the line lies the share called memorized.",
-    ),
-    "figure_training": (
-        "Loss and accuracy",
-        "The audited model on its training samples and on test samples it never saw.",
-    ),
-}
+from memo_assets.study_figures import STUDY_FIGURES
 
 _LIMITS = (
     "Memorized means that a likelihood-ratio attack on the model's logits, given these shadow models, tells that a "
@@ -90,8 +62,8 @@ def _content(connection, study: Study, layout: Layout):
         pictures = samples.loc[risky["sample_id"], "image"]
         risky = risky.drop(columns="text").assign(image=[image.reshape(side, side) for image in pictures])
     figures = [
-        (*_FIGURE_TEXTS[name], plotly.io.from_json(layout.figure(name, "json").read_text(encoding="utf-8")))
-        for name in _FIGURE_TEXTS
+        (entry.heading, entry.text, plotly.io.from_json(layout.figure(entry.name, "json").read_text("utf-8")))
+        for entry in STUDY_FIGURES
     ]
     curves = training_curves(subject).pivot_table(
         index="epoch", columns="part", values=["median_loss", "accuracy"]

@@ -11,6 +11,7 @@ import dagster as dg
 from memo_assets.config import Study
 from memo_assets.graph import code_versions, steps
 from memo_assets.store.schema import TABLES
+from memo_assets.study_figures import STUDY_FIGURES
 
 _PARTITIONED_BY_SEED = ("split_masks", "adapters", "logits")
 
@@ -33,12 +34,7 @@ _DESCRIPTIONS = {
     "Table `predictor_scores`.",
     "predictor_evaluation": "Every predictor at every checkpoint, judged by the final labels. Table "
     "`predictor_evaluation`.",
-    "figure_roc": "ROC curves of the predictors at the prediction epoch.",
-    "figure_log_lira": "How log-LiRA spreads while the model trains.",
-    "figure_dynamics": "PSMI, log-LiRA and loss over epochs, for samples predicted safe and at risk.",
-    "figure_training": "Loss and accuracy over epochs, train and test.",
-    "figure_layers": "False positive rate of the per-layer predictors, layer by layer.",
-    "figure_over_epochs": "False positive rate of the predictors against the prediction epoch.",
+    **{entry.name: entry.description for entry in STUDY_FIGURES},
     "report": "One self-contained page: figures, training facts, evaluation, samples most at risk, settings.",
 }
 

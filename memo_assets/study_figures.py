@@ -1,0 +1,167 @@
+"""The figures of a study, one entry each: how it is drawn, what it is made from, what the report says of it.
+
+To add a figure, write a function from a `Subject` to a plotly Figure here and add one entry to STUDY_FIGURES; the
+asset, its upstream, its place in the report and its pictures follow. What does not belong here: the drawing itself
+(`figures`), the SQL behind it (`analysis.frames`), Dagster. The graph reads this file, so imports stay inside functions.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from memo_assets.analysis.frames import Subject
+
+
+@dataclass(frozen=True)
+class StudyFigure:
+    """One figure of a study.
+
+    Attributes:
+        name: name of its asset, beginning with `figure_`.
+        draw: from the audited model to the figure.
+        upstream: assets it is made from, each earlier in the graph than the figures.
+        description: one sentence for the asset catalog.
+        heading: its heading in the report.
+        text: what the report says below the heading.
+        fields: study fields it reads itself.
+        algorithm: raise it when the same inputs would give another figure.
+    """
+
+    name: str
+    draw: Callable[["Subject"], "go.Figure"]
+    upstream: tuple[str, ...]
+    description: str
+    heading: str
+    text: str
+    fields: tuple[str, ...] = ("title",)
+    algorithm: int = 1
+
+
+def _when(subject: "Subject") -> str:
+    if subject.prediction_epoch is None:
+        return f"at epoch {subject.judged_epoch:g} (the loss never fell enough for a prediction epoch)"
+    return f"at epoch {subject.judged_epoch:g}, the prediction epoch"
+
+
+def _roc(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import roc_curves
+    from memo_assets.analysis.frames import SHOWN, default_rule
+    from memo_assets.figures.roc import roc_predictors
+
+    curves = roc_curves(
+        subject.connection, subject.study.name, subject.target, epoch=subject.judged_epoch, predictors=SHOWN
+    )
+    curves["layer"] = curves["layer"].where(curves["layer"] > 0)
+    title = f"{subject.study.title}: ROC of the predictors {_when(subject)}"
+    return roc_predictors(curves, title=title, default_rule=default_rule(subject))
+
+
+def _log_lira(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.frames import log_lira
+    from memo_assets.figures.lira_histogram import log_lira_histogram
+
+    title = f"{subject.study.title}: memorization while the model trains"
+    return log_lira_histogram(log_lira(subject), title=title, quantile=subject.study.labels.quantile)
+
+
+def _dynamics(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.frames import best_test_epoch, dynamics
+    from memo_assets.figures.dynamics import dynamics as draw
+
+    return draw(
+        dynamics(subject),
+        title=f"{subject.study.title}: what becomes of samples with PSMI < 0 {_when(subject)}",
+        low_loss_epoch=subject.prediction_epoch,
+        best_test_epoch=best_test_epoch(subject),
+    )
+
+
+def _training(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.frames import training_curves
+    from memo_assets.figures.training_curves import loss_and_accuracy
+
+    title = f"{subject.study.title}: loss and accuracy of the audited model"
+    return loss_and_accuracy(training_curves(subject), title=title, prediction_epoch=subject.prediction_epoch)
+
+
+def _layers(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.frames import fpr_by_layer
+    from memo_assets.figures.layers import fpr_by_layer as draw
+
+    points, loss = fpr_by_layer(subject)
+    title = f"{subject.study.title}: which layer tells most {_when(subject)}"
+    return draw(points, title=title, loss_fpr=loss, tpr=TPR_OBJECTIVE)
+
+
+def _over_epochs(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.frames import fpr_over_epochs, median_train_losses
+    from memo_assets.figures.over_epochs import fpr_over_epochs as draw
+
+    return draw(
+        fpr_over_epochs(subject),
+        median_train_losses(subject),
+        title=f"{subject.study.title}: how early can memorization be predicted",
+        prediction_epoch=subject.prediction_epoch,
+        tpr=TPR_OBJECTIVE,
+    )
+
+
+# In the order of the report.
+STUDY_FIGURES: tuple[StudyFigure, ...] = (
+    StudyFigure(
+        name="figure_roc",
+        draw=_roc,
+        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
+        description="ROC curves of the predictors at the prediction epoch.",
+        heading="How well each predictor tells memorized samples from the others",
+        text="Further up and left is better; the diagonal is chance. Early log-LiRA is the attack itself at "
+        "this checkpoint and needs all shadow models; it is drawn for comparison.",
+    ),
+    StudyFigure(
+        name="figure_over_epochs",
+        draw=_over_epochs,
+        upstream=("shadow_logits", "predictor_evaluation"),
+        description="False positive rate of the predictors against the prediction epoch.",
+        heading="How early the prediction works",
+        text="Share of false alarms when three quarters of the memorized samples are found, by the checkpoint"
+        " at which one predicts. Lower is better.",
+    ),
+    StudyFigure(
+        name="figure_layers",
+        draw=_layers,
+        upstream=("predictor_evaluation",),
+        description="False positive rate of the per-layer predictors, layer by layer.",
+        heading="Which layer tells most",
+        text="The same share of false alarms, layer by layer, at the prediction epoch.",
+    ),
+    StudyFigure(
+        name="figure_dynamics",
+        draw=_dynamics,
+        upstream=("shadow_logits", "memorization", "predictor_scores"),
+        description="PSMI, log-LiRA and loss over epochs, for samples predicted safe and at risk.",
+        heading="What becomes of the samples predicted at risk",
+        text="Medians and quartiles of both groups while training goes on.",
+    ),
+    StudyFigure(
+        name="figure_log_lira",
+        draw=_log_lira,
+        upstream=("samples", "memorization"),
+        description="How log-LiRA spreads while the model trains.",
+        heading="How memorization grows",
+        text="Log-LiRA of the training samples by checkpoint; right of the line lies the share called "
+        "memorized.",
+    ),
+    StudyFigure(
+        name="figure_training",
+        draw=_training,
+        upstream=("samples", "shadow_logits", "predictor_scores"),
+        description="Loss and accuracy over epochs, train and test.",
+        heading="Loss and accuracy",
+        text="The audited model on its training samples and on test samples it never saw.",
+    ),
+)
