@@ -111,6 +111,45 @@ def _over_epochs(subject: "Subject") -> "go.Figure":
     )
 
 
+def _by_share(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.sweeps import fpr_by_share
+    from memo_assets.figures.sweeps import fpr_by_share as draw
+
+    title = f"{subject.study.title}: FPR by the share called memorized"
+    share = round(1 - subject.study.labels.quantile, 6)
+    return draw(fpr_by_share(subject), title=title, when=_when(subject), chosen=share, tpr=TPR_OBJECTIVE)
+
+
+def _by_label_epoch(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.sweeps import fpr_by_label_epoch
+    from memo_assets.figures.sweeps import fpr_by_label_epoch as draw
+
+    title = f"{subject.study.title}: FPR by the epoch of the labels"
+    points = fpr_by_label_epoch(subject)
+    return draw(
+        points, title=title, when=_when(subject), prediction_epoch=subject.prediction_epoch, tpr=TPR_OBJECTIVE
+    )
+
+
+def _by_objective(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.sweeps import fpr_by_objective
+    from memo_assets.figures.sweeps import fpr_by_objective as draw
+
+    title = f"{subject.study.title}: FPR by how many must be found"
+    return draw(fpr_by_objective(subject), title=title, when=_when(subject), chosen=TPR_OBJECTIVE)
+
+
+def _population(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.frames import population_ranks
+    from memo_assets.figures.population import rank_scatter
+
+    title = f"{subject.study.title}: two measures of average vulnerability at the last epoch"
+    return rank_scatter(population_ranks(subject), title=title)
+
+
 # In the order of the report.
 STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
@@ -163,5 +202,37 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         description="Loss and accuracy over epochs, train and test.",
         heading="Loss and accuracy",
         text="The audited model on its training samples and on test samples it never saw.",
+    ),
+    StudyFigure(
+        name="figure_by_share",
+        draw=_by_share,
+        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
+        description="False positive rate of the predictors against the share of samples called memorized.",
+        heading="How much is called memorized",
+        text="Labels are drawn anew for each share of the samples with the highest log-LiRA; the prediction stays.",
+    ),
+    StudyFigure(
+        name="figure_by_label_epoch",
+        draw=_by_label_epoch,
+        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
+        description="False positive rate of the predictors against the checkpoint whose labels are predicted.",
+        heading="Which epoch's memorization is predicted",
+        text="The prediction is made once; it is judged by the labels of every checkpoint.",
+    ),
+    StudyFigure(
+        name="figure_by_objective",
+        draw=_by_objective,
+        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
+        description="False positive rate of the predictors against the share of memorized samples to be found.",
+        heading="What finding more of them costs",
+        text="Share of false alarms when at least this share of the memorized samples is found.",
+    ),
+    StudyFigure(
+        name="figure_population",
+        draw=_population,
+        upstream=("samples", "population_memorization"),
+        description="Ranks of counterfactual memorization against ranks of the attack success rate.",
+        heading="Average vulnerability, measured in two ways",
+        text="Each point is a sample of the pool, ranked over all models at the last checkpoint.",
     ),
 )

@@ -11,7 +11,8 @@ from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
-SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - {"figure_log_lira"}
+WITHOUT_SCORES = {"figure_log_lira", "figure_population"}
+SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES
 LABELS_DOWN = {"memorization", "figure_log_lira", *SCORES_DOWN}
 
 # dotted field, new value, steps whose code version changes
@@ -29,7 +30,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("scores.smi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.mahalanobis_components", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.loss_drop", 0.5, SCORES_DOWN),
-    ("shadows.models", 5, {"population_memorization", *LABELS_DOWN}),
+    ("shadows.models", 5, {"population_memorization", "figure_population", *LABELS_DOWN}),
     ("shadows.audited", [1], LABELS_DOWN),
     ("labels.quantile", 0.8, LABELS_DOWN),
     ("title", "Another", {"report", *FIGURES}),

@@ -166,6 +166,17 @@ def default_rule(subject: Subject) -> tuple[float, float] | None:
     return None if rows.empty else (float(rows["rule_fpr"].iloc[0]), float(rows["rule_tpr"].iloc[0]))
 
 
+def population_ranks(subject: Subject) -> pd.DataFrame:
+    """counterfactual, attack_success_rate, label_status of every pool sample at the last checkpoint."""
+    return subject.frame(
+        """
+        SELECT counterfactual, attack_success_rate, label_status
+        FROM population_memorization JOIN samples USING (study, sample_id)
+        WHERE study = $study QUALIFY epoch = max(epoch) OVER () ORDER BY sample_id
+        """
+    )
+
+
 def at_risk(subject: Subject, limit: int = 25) -> pd.DataFrame:
     """The training samples with the lowest PSMI in the last layer at the judged epoch, with what became of them."""
     return subject.frame(

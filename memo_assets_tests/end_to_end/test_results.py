@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from memo_assets.analysis.frames import Subject, facts, results
 from memo_assets.cli import app
+from memo_assets.graph import FIGURES
 from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
@@ -168,7 +169,7 @@ def test_every_seed_was_recorded_with_its_facts(platform: Platform):
 @pytest.mark.parametrize("name", STUDIES)
 def test_figures_and_report_are_written(platform: Platform, name: str):
     layout = Layout.of(name)
-    for figure in ("figure_roc", "figure_log_lira", "figure_dynamics", "figure_training", "figure_layers"):
+    for figure in FIGURES:
         assert layout.figure(figure, "png").read_bytes()[:4] == b"\x89PNG"
         assert "plotly" in layout.figure(figure, "html").read_text()
         event = platform.instance.get_latest_materialization_event(dg.AssetKey([name, figure]))

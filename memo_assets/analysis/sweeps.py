@@ -1,0 +1,103 @@
+"""How the error of a prediction changes with what is called memorized and with what is asked of the predictor."""
+
+from collections.abc import Iterable, Mapping
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from memo_assets.analysis.evaluation import TPR_OBJECTIVE, final_labels
+from memo_assets.analysis.frames import SHOWN, Subject
+from memo_assets.measures.catalog import PREDICTORS
+from memo_assets.measures.evaluation import evaluate, memorized_labels
+
+SHARES = (0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25)
+OBJECTIVES = tuple(round(0.05 * step, 2) for step in range(10, 20))
+
+
+def fpr_by_share(subject: Subject, shares: Iterable[float] = SHARES) -> pd.DataFrame:
+    """predictor, layer, x, fpr: x is the share of samples called memorized, by log-LiRA at the last checkpoint.
+
+    Args:
+        subject: the audited model.
+        shares: each in (0, 1).
+    """
+    final = subject.frame(
+        """
+        SELECT sample_id, log_lira FROM memorization
+        WHERE study = $study AND target_seed = $target QUALIFY epoch = max(epoch) OVER ()
+        """
+    ).set_index("sample_id")["log_lira"]
+    labels = {
+        share: pd.Series(memorized_labels(final.to_numpy(), quantile=1 - share), final.index)
+        for share in shares
+    }
+    return _fprs(judged_scores(subject), labels)
+
+
+def fpr_by_label_epoch(subject: Subject) -> pd.DataFrame:
+    """predictor, layer, x, fpr: x is the checkpoint whose labels are predicted, the untrained model left out."""
+    rows = subject.frame(
+        """
+        SELECT epoch, sample_id, memorized FROM memorization
+        WHERE study = $study AND target_seed = $target AND epoch > 0 ORDER BY epoch, sample_id
+        """
+    )
+    labels = {
+        cast("float", epoch): group.set_index("sample_id")["memorized"]
+        for epoch, group in rows.groupby("epoch")
+    }
+    return _fprs(judged_scores(subject), labels)
+
+
+def fpr_by_objective(subject: Subject, objectives: Iterable[float] = OBJECTIVES) -> pd.DataFrame:
+    """predictor, layer, x, fpr: x is the share of memorized samples that must be found.
+
+    Args:
+        subject: the audited model.
+        objectives: each in [0, 1).
+    """
+    scores, labels = (
+        judged_scores(subject),
+        final_labels(subject.connection, subject.study.name, subject.target),
+    )
+    return pd.concat(
+        [_fprs(scores, {objective: labels}, tpr=objective) for objective in objectives], ignore_index=True
+    )
+
+
+def judged_scores(subject: Subject) -> pd.DataFrame:
+    """predictor, layer (null where it has none), sample_id, score of the shown predictors at the judged epoch.
+
+    Of a predictor with layers, the last one.
+    """
+    return subject.frame(
+        """
+        SELECT s.predictor, nullif(s.layer, 0) AS layer, s.sample_id, s.score
+        FROM predictor_scores s JOIN predictor_evaluation e USING (study, target_seed, epoch, predictor, layer)
+        WHERE s.study = $study AND s.target_seed = $target AND s.epoch = $epoch AND e.is_last_layer
+          AND s.predictor IN (SELECT unnest($shown))
+        ORDER BY list_position($shown, s.predictor), s.sample_id
+        """,
+        epoch=subject.judged_epoch,
+        shown=SHOWN,
+    )
+
+
+def _fprs(
+    scores: pd.DataFrame, labels: Mapping[float, pd.Series], *, tpr: float = TPR_OBJECTIVE
+) -> pd.DataFrame:
+    """One row per predictor and key of `labels`, with nan where labels do not split the samples in two."""
+    rows = []
+    for key, group in scores.groupby(["predictor", "layer"], sort=False, dropna=False):
+        predictor, layer = cast("tuple[str, float]", key)
+        values = group["score"].to_numpy(dtype=np.float64)
+        finite = np.isfinite(values)
+        for x, series in labels.items():
+            memorized = series.loc[group["sample_id"]].to_numpy(dtype=bool)
+            fpr = np.nan
+            if memorized[finite].any() and not memorized[finite].all():
+                riskier = PREDICTORS[predictor].higher_is_riskier
+                fpr = evaluate(values, memorized, higher_is_riskier=riskier, tpr=tpr).fpr_at_tpr
+            rows.append({"predictor": predictor, "layer": layer, "x": x, "fpr": fpr})
+    return pd.DataFrame(rows, columns=["predictor", "layer", "x", "fpr"])
