@@ -13,3 +13,8 @@ def layout_of(figure: go.Figure) -> Any:
 def notes(figure: go.Figure) -> str:
     """All annotations of a figure in one line."""
     return " ".join(note.text for note in layout_of(figure).annotations)
+
+
+def traces(figure: go.Figure) -> list[Any]:
+    """The figure's traces, in the order in which they were drawn."""
+    return list(figure.data)
