@@ -181,6 +181,43 @@ def status(
 
 
 @app.command()
+def compare(
+    names: Annotated[list[str] | None, typer.Argument(help="Studies; by default all built-in ones.")] = None,
+) -> None:
+    """Compare the studies of the warehouse: draw the figures over studies and print PSMI's default rule.
+
+    A study that has not been evaluated yet is named, and left out.
+    """
+    from memo_assets.analysis.comparison import Comparison, default_rules
+    from memo_assets.config.base import COMPARISON
+    from memo_assets.console import comparison_table
+    from memo_assets.definitions import build_defs
+    from memo_assets.instance import open_instance
+    from memo_assets.pipeline import RunFailed, run_comparison
+    from memo_assets.store.layout import Layout
+    from memo_assets.store.tables import WarehouseError, reading
+    from memo_assets.study import StudyError, load_studies, load_study
+
+    try:
+        studies = [load_study(name) for name in names] if names else list(load_studies().values())
+        with reading() as connection:
+            compared = Comparison.of(connection, studies)
+            missing = [study.name for study in compared.missing]
+            table = comparison_table(default_rules(compared))
+    except (StudyError, WarehouseError, OSError) as error:
+        fail(str(error))
+    with _writable(), open_instance() as instance:
+        try:
+            run_comparison(build_defs(studies), instance)
+        except RunFailed as error:
+            fail(str(error))
+    console.print(table)
+    if missing:
+        console.print(f"not there yet: {', '.join(missing)}; memo demo NAME runs a study")
+    console.print(f"figures: {Layout.of(COMPARISON).root / 'figures'}", soft_wrap=True)
+
+
+@app.command()
 def fetch(
     names: Annotated[
         list[str], typer.Argument(help="Studies: built-in names, paths of a defs.yaml or of its folder.")

@@ -2,19 +2,23 @@
 
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.analysis.published import SOURCE
 from memo_assets.compute.items import Progress as WorkerProgress
 from memo_assets.compute.items import WorkItem
 from memo_assets.config import Study
 from memo_assets.figures.theme import predictor_label
 from memo_assets.graph import FIGURES, steps
 from memo_assets.status import FRESH, AssetState
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class LiveProgress:
@@ -155,6 +159,27 @@ def _caption(subject: Subject, known: Facts) -> str:
         f"test {known.test_accuracy:.3f}; {noisy}; {when}. "
         "¹ at the first point with TPR > .75. ² at FPR .01. ³ FPR and TPR of the rule that needs no tuning."
     )
+
+
+def comparison_table(rules: "pd.DataFrame") -> Table:
+    """PSMI's default rule, study beside study, with what was published where the study is one of the paper's.
+
+    Args:
+        rules: the rows of `analysis.comparison.default_rules`.
+    """
+    table = Table(title="PSMI < 0 in the last layer", caption=f"published: {SOURCE}")
+    table.add_column("Study", no_wrap=True)
+    for heading in ("Epoch", "FPR", "TPR", "Published epoch", "Published FPR", "Published TPR"):
+        table.add_column(heading, justify="right")
+    for row in rules.itertuples():
+        measured = (row.epoch, row.fpr, row.tpr)
+        published = (row.published_epoch, row.published_fpr, row.published_tpr)
+        table.add_row(str(row.name), *(_rounded(value) for value in (*measured, *published)))
+    return table
+
+
+def _rounded(value: Any) -> str:
+    return "" if value != value else f"{value:.3g}"  # noqa: PLR0124 - nan
 
 
 def status_table(study: Study, states: list[AssetState]) -> Table:

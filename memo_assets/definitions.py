@@ -7,6 +7,7 @@ from typing import Any
 
 import dagster as dg
 
+from memo_assets.assets import comparison
 from memo_assets.assets.watching import ComputeLog, ExecutorResource
 from memo_assets.study import Study, load_studies, study_definitions
 
@@ -24,10 +25,13 @@ def build_defs(
         resource_overrides: resources that take the place of the usual ones.
     """
     if studies is None:
-        load_studies()  # one message for the problems of all files, before the component loader stops at the first
+        # One message for the problems of all files, before the component loader stops at the first.
+        studies = tuple(load_studies().values())
         parts = [dg.load_from_defs_folder(path_within_project=Path(__file__).parent)]
     else:
+        studies = tuple(studies)
         parts = [study_definitions(study) for study in studies]
+    parts.append(dg.Definitions(assets=comparison.build(studies)))
     resources = {"executor": ExecutorResource(), "observer": ComputeLog(), **(resource_overrides or {})}
     return dg.Definitions.merge(*parts, dg.Definitions(resources=resources, executor=dg.in_process_executor))
 

@@ -10,9 +10,11 @@ from typing import Protocol
 
 import dagster as dg
 
+from memo_assets.assets import comparison
 from memo_assets.assets.spec import asset_key
 from memo_assets.compute.outcomes import Watcher as TaskWatcher
 from memo_assets.config import Study
+from memo_assets.config.base import COMPARISON
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
 from memo_assets.status import partition_keys, study_state
@@ -152,22 +154,47 @@ def _run(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     if not result.success:
-        raise RunFailed(_why(study, result))
+        raise RunFailed(_why(study.name, result))
+
+
+def run_comparison(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    """Draw the figures over all studies of these definitions, from what is in the warehouse.
+
+    Args:
+        definitions: that hold the group `comparison`.
+        instance: where the run is recorded.
+
+    Raises:
+        RunFailed: the run failed.
+    """
+    job = definitions.resolve_implicit_job_def_def_for_assets(
+        [comparison.figure_key(n) for n in comparison.FIGURES]
+    )
+    assert job is not None
+    result = job.execute_in_process(
+        instance=instance,
+        asset_selection=[comparison.figure_key(name) for name in comparison.FIGURES],
+        tags=process_tag(),
+        raise_on_error=False,
+        run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+    )
+    if not result.success:
+        raise RunFailed(_why(COMPARISON, result))
 
 
 def _step_key(study: Study, name: str) -> str:
     return f"{study.name}__figures" if name in FIGURES else f"{study.name}__{name}"
 
 
-def _why(study: Study, result: dg.ExecuteInProcessResult) -> str:
+def _why(study: str, result: dg.ExecuteInProcessResult) -> str:
     lines = []
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error
         while error is not None and error.cause is not None:
             error = error.cause
-        name = (event.step_key or "").removeprefix(f"{study.name}__")
+        name = (event.step_key or "").removeprefix(f"{study}__")
         message = error.message.strip() if error else "failed"
         if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
             message = "interrupted; what is finished is kept: run the same command again to go on"
-        lines.append(f"{study.name}/{name}: {message}")
-    return "\n".join(lines) or f"study {study.name}: run {result.run_id} failed; see the web UI"
+        lines.append(f"{study}/{name}: {message}")
+    return "\n".join(lines) or f"study {study}: run {result.run_id} failed; see the web UI"

@@ -34,6 +34,12 @@ def refusal(path: Path) -> str:
 
 # base, changes, start of the line that the message must name, what follows `file:line: `
 BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
+    "name that is taken": (
+        DIGITS,
+        {"name": "comparison"},
+        "name:",
+        "name: comparison is the place of the figures over all studies; choose another name",
+    ),
     "unknown field": (
         DIGITS,
         {"training.lr": 1},

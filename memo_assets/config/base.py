@@ -14,3 +14,7 @@ class Config(BaseModel):
     """A frozen block of settings that refuses fields it does not know and values of another type."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+# Stands in the place of a study for what is made of several studies.
+COMPARISON = "comparison"

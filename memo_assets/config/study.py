@@ -1,8 +1,8 @@
 """All settings of one study, and the checks across its blocks."""
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from memo_assets.config.base import NAME_PATTERN, Config, Seed
+from memo_assets.config.base import COMPARISON, NAME_PATTERN, Config, Seed
 from memo_assets.config.compute import Compute
 from memo_assets.config.data import CitiesData, DigitsData, Noise, Prompt, TableData
 from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
@@ -48,6 +48,15 @@ class Study(Config):
     def seeds(self) -> range:
         """All split seeds."""
         return range(self.shadows.models)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_free(cls, name: str) -> str:
+        if name == COMPARISON:
+            raise ValueError(
+                f"{COMPARISON} is the place of the figures over all studies; choose another name"
+            )
+        return name
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Study":

@@ -48,7 +48,7 @@ def roc_predictors(
     colors = series_colors(points)
     ranked = sorted(by_predictor(points), key=lambda curve: -curve[2]["auc"].iloc[0])
     for name, layer, curve in ranked:
-        shown = _thinned(curve)
+        shown = thinned(curve)
         label = predictor_label(name, layer)
         figure.add_scatter(
             x=shown["fpr"].to_numpy(),
@@ -71,7 +71,8 @@ def roc_predictors(
     return figure
 
 
-def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+def thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    """At most MAX_POINTS points of a curve, its ends among them."""
     if len(curve) <= MAX_POINTS:
         return curve
     return curve.iloc[np.linspace(0, len(curve) - 1, MAX_POINTS).round().astype(int)]

@@ -18,6 +18,8 @@ GRID = "#e8ecf0"
 # apart under the common forms of colour blindness.
 BLUE, VERMILION, GREEN, PURPLE, GREY = "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#8a949e"
 
+COLORWAY = [BLUE, VERMILION, GREEN, PURPLE, "#E69F00", "#56B4E9", INK, GREY]
+
 _LABELS_AND_COLORS = {
     "psmi": ("PSMI", BLUE),
     "psmi_low": ("PSMI, 1 % quantile", "#56B4E9"),
@@ -66,7 +68,7 @@ TEMPLATE = go.layout.Template(
         },
         "paper_bgcolor": "white",
         "plot_bgcolor": "white",
-        "colorway": [BLUE, VERMILION, GREEN, PURPLE, "#E69F00", "#56B4E9", INK, GREY],
+        "colorway": COLORWAY,
         "margin": {"l": 72, "r": 32, "t": 96, "b": 64},
         "xaxis": _AXIS,
         "yaxis": _AXIS,

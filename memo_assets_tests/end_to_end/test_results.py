@@ -15,6 +15,7 @@ from scipy.stats import norm
 from typer.testing import CliRunner
 
 from memo_assets.analysis.frames import Subject, facts, results
+from memo_assets.assets import comparison
 from memo_assets.cli import app
 from memo_assets.graph import FIGURES
 from memo_assets.measures.catalog import PREDICTORS
@@ -179,6 +180,20 @@ def test_figures_and_report_are_written(platform: Platform, name: str):
     report = layout.report.read_text()
     assert platform.studies[name].title in report
     assert "PSMI" in report
+
+
+def test_studies_are_compared(platform: Platform):
+    shown = CliRunner().invoke(app, ["compare"])
+    assert shown.exit_code == 0, shown.output
+    assert "digits" in shown.output
+    assert "cities" in shown.output
+    layout = Layout.of("comparison")
+    for figure, upstream in comparison.UPSTREAM.items():
+        assert layout.figure(figure, "png").read_bytes()[:4] == b"\x89PNG"
+        parents = platform.definitions.resolve_asset_graph().get(comparison.figure_key(figure)).parent_keys
+        assert parents == {dg.AssetKey([study, name]) for study in STUDIES for name in upstream}
+    grid = json.loads(layout.figure("figure_roc_grid", "json").read_text())
+    assert len({(curve["xaxis"], curve["yaxis"]) for curve in grid["data"]}) == 2 * 5
 
 
 def test_progress_was_told(platform: Platform):
