@@ -48,7 +48,7 @@ def filled(warehouse: Path) -> Path:
 
 def test_help_says_what_there_is() -> None:
     text = memo("--help").stdout
-    for command in ("demo", "ui", "sql", "status", "fetch", "study", "slurm"):
+    for command in ("demo", "ui", "sql", "status", "compare", "fetch", "study", "slurm"):
         assert re.search(rf"^\W*{command}\s", text, re.MULTILINE), command
     assert "which training samples a model is about to memorize" in " ".join(text.split())
     assert memo().stdout.strip() == text.strip()
@@ -59,6 +59,7 @@ def test_help_says_what_there_is() -> None:
     [
         (["sql"], ["read-only", "FROM duckdb_tables()", "--format", "--limit"]),
         (["status"], ["fresh, stale (and why) or missing"]),
+        (["compare"], ["named, and left out"]),
         (["study"], ["list", "check"]),
         (["slurm"], ["preview", "check"]),
         (["slurm", "preview"], ["batch scripts", "nothing is sent", "--asset"]),
@@ -75,8 +76,9 @@ def test_every_command_explains_itself(arguments: list[str], texts: list[str]) -
         assert text in shown
 
 
-def test_sql_without_a_warehouse_says_what_to_do(warehouse: Path) -> None:
-    assert refused("sql", "FROM samples") == (
+@pytest.mark.parametrize("command", [["sql", "FROM samples"], ["compare"]])
+def test_without_a_warehouse_it_says_what_to_do(command: list[str], warehouse: Path) -> None:
+    assert refused(*command) == (
         f"no warehouse at {warehouse}/memo.duckdb: run `make demo` (or `memo demo`), or set MEMO_WAREHOUSE to its directory"
     )
     assert list(warehouse.iterdir()) == []
