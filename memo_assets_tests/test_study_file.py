@@ -135,7 +135,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"model.kind": "resnet"},
         "kind:",
-        "model.kind: given 'resnet'; allowed: mlp, pretrained, tiny_llama",
+        "model.kind: given 'resnet'; allowed: gguf, mlp, pretrained, tiny_llama",
     ),
     "missing block": (DIGITS, {"training": REMOVED}, "attributes:", "training: is missing"),
     "missing field": (DIGITS, {"shadows": {"audited": [0]}}, "shadows:", "shadows.models: is missing"),

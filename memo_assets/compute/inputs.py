@@ -42,7 +42,7 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
     from memo_assets.training.language import LanguageTask
 
     record = read_json(item.layout.base_model)
-    if record["kind"] == "tiny_llama":
+    if record["kind"] in ("tiny_llama", "gguf"):
         name, dtype, revision = str(item.layout.base_models / record["folder"]), "fp32", None
     else:
         name, dtype, revision = record["name"], record["dtype"], record["revision"]

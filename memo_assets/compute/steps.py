@@ -27,7 +27,7 @@ from memo_assets.training.state import BrokenStateError, stored_step
 
 
 def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
-    """Pretrain the study's own base model, or check that the named one loads; write which one it is."""
+    """Pretrain or convert the study's base model, or check that the named one loads; write which one it is."""
     model, layout = item.study.model, item.layout
     assert model.kind != "mlp"
     if model.kind == "tiny_llama":
@@ -46,6 +46,18 @@ def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop 
                 on_progress=lambda done, total: on_progress(done, total, "steps"),
                 should_stop=should_stop,
             )
+        record = {"kind": model.kind, "folder": name}
+        version = content_hash(directory)
+    elif model.kind == "gguf":
+        from memo_assets.models.gguf import convert_gguf, gguf_file, gguf_hash
+
+        file = gguf_file(model)
+        name = gguf_hash(file)
+        directory = layout.base_models / name
+        facts = {"cached": directory.is_dir()}
+        if not directory.is_dir():
+            say(f"{file.name} is rewritten as float32 safetensors, once")
+            convert_gguf(file, directory)
         record = {"kind": model.kind, "folder": name}
         version = content_hash(directory)
     else:

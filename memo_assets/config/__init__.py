@@ -6,7 +6,7 @@ What does not: reading files (`study_file`), data (`data`), Dagster (`study`). N
 
 from memo_assets.config.compute import Compute, GpuStep, Slurm
 from memo_assets.config.data import MAX_OPTIONS, CitiesData, DigitsData, Noise, Prompt, TableData
-from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
+from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 from memo_assets.config.study import Study
 
@@ -15,6 +15,7 @@ __all__ = [
     "CitiesData",
     "Compute",
     "DigitsData",
+    "Gguf",
     "GpuStep",
     "Labels",
     "Lora",

@@ -52,6 +52,22 @@ class Pretrained(Config):
     )
 
 
+class Gguf(Config):
+    """A causal language model in one GGUF file, rewritten once as unquantized float32 weights."""
+
+    kind: Literal["gguf"]
+    package: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_]\w*$",
+        description="Installed Python package that holds the file; without it, `file` is a path.",
+    )
+    file: str = Field(
+        min_length=1,
+        pattern=r"\.gguf$",
+        description="Name of the file in the package, or its path, absolute or relative to the study's defs.yaml.",
+    )
+
+
 class Mlp(Config):
     """A multi-layer perceptron with ReLU, trained from scratch on images."""
 

@@ -5,7 +5,7 @@ from pydantic import Field, field_validator, model_validator
 from memo_assets.config.base import COMPARISON, NAME_PATTERN, Config, Seed
 from memo_assets.config.compute import Compute
 from memo_assets.config.data import CitiesData, DigitsData, Noise, Prompt, TableData
-from memo_assets.config.model import Lora, Mlp, Pretrained, TinyLlama
+from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
 
@@ -25,7 +25,7 @@ class Study(Config):
     )
     noise: Noise = Field(default=Noise(share=0.0), description="Label noise on the pool.")
     prompt: Prompt | None = Field(default=None, description="Language studies only: how samples become text.")
-    model: TinyLlama | Pretrained | Mlp = Field(
+    model: TinyLlama | Pretrained | Gguf | Mlp = Field(
         discriminator="kind", description="The model that is trained."
     )
     lora: Lora | None = Field(default=None, description="Language studies only: the adapters.")

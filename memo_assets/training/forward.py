@@ -25,6 +25,10 @@ class Forward:
     hidden: np.ndarray | None
 
 
+# A sample shares its pass with longer ones only if it is at least this share of the longest: the rest is padding.
+MIN_FILLED = 0.8
+
+
 def forward(task: Task, n_samples: int, *, hidden: bool = False, batch_tokens: int = 16_384) -> Forward:
     """Run all models over samples 0 to n_samples - 1.
 
@@ -45,7 +49,9 @@ def forward(task: Task, n_samples: int, *, hidden: bool = False, batch_tokens: i
     start = 0
     while start < n_samples:
         longest = int(task.lengths[by_length[start]])
-        rows = by_length[start : start + max(1, batch_tokens // (n_models * longest))].copy()
+        rows = by_length[start : start + max(1, batch_tokens // (n_models * longest))]
+        # Sorted by length, so those that fill enough of a row of the longest come first.
+        rows = rows[task.lengths[rows] >= MIN_FILLED * longest].copy()
         part = task.predict(rows, hidden=hidden)
         if result is None:
             result = _empty(part, n_samples)

@@ -38,3 +38,14 @@ def test_only_the_first_samples_and_no_hidden_states_by_default() -> None:
 def test_a_number_of_samples_beyond_the_data_is_refused(n_samples: int) -> None:
     with pytest.raises(ValueError, match=f"n_samples = {n_samples} given, expected 1 to 64"):
         forward(vision_task([0]), n_samples)
+
+
+def test_short_samples_are_not_padded_to_the_longest() -> None:
+    task = language_task([0])
+    passes: list[np.ndarray] = []
+    predict = task.predict
+    task.predict = lambda rows, *, hidden: passes.append(task.lengths[rows]) or predict(rows, hidden=hidden)  # type: ignore[method-assign]
+    forward(task, 64)
+    assert task.lengths[:64].min() < 0.8 * task.lengths[:64].max()
+    assert all(lengths.min() >= 0.8 * lengths.max() for lengths in passes)
+    assert sum(len(lengths) for lengths in passes) == 64
