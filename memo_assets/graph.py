@@ -10,9 +10,6 @@ import json
 from dataclasses import dataclass
 
 from memo_assets.config import Study
-from memo_assets.study_figures import STUDY_FIGURES
-
-FIGURES = tuple(entry.name for entry in STUDY_FIGURES)
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,21 @@ class Step:
     fields: tuple[str, ...]
     algorithm: int = 1
 
+
+# How each is drawn and what the report says of it stands in `study_figures`, which no worker needs.
+_FIGURE_STEPS: dict[str, Step] = {
+    "figure_roc": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
+    "figure_over_epochs": Step(("shadow_logits", "predictor_evaluation"), ("title",)),
+    "figure_layers": Step(("predictor_evaluation",), ("title",)),
+    "figure_dynamics": Step(("shadow_logits", "memorization", "predictor_scores"), ("title",)),
+    "figure_log_lira": Step(("samples", "memorization"), ("title",)),
+    "figure_training": Step(("samples", "shadow_logits", "predictor_scores"), ("title",)),
+    "figure_by_share": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
+    "figure_by_label_epoch": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
+    "figure_by_objective": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
+    "figure_population": Step(("samples", "population_memorization"), ("title",)),
+}
+FIGURES = tuple(_FIGURE_STEPS)
 
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
@@ -48,7 +60,7 @@ _STEPS: dict[str, Step] = {
         ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)
     ),
     "predictor_evaluation": Step(("memorization", "predictor_scores"), ()),
-    **{entry.name: Step(entry.upstream, entry.fields, entry.algorithm) for entry in STUDY_FIGURES},
+    **_FIGURE_STEPS,
     "report": Step(
         ("samples", "memorization", "population_memorization", "predictor_evaluation", *FIGURES),
         ("title", "description", "show_text"),

@@ -1,8 +1,9 @@
-"""The figures of a study, one entry each: how it is drawn, what it is made from, what the report says of it.
+"""The figures of a study, one entry each: how it is drawn and what the report says of it.
 
-To add a figure, write a function from a `Subject` to a plotly Figure here and add one entry to STUDY_FIGURES; the
-asset, its upstream, its place in the report and its pictures follow. What does not belong here: the drawing itself
-(`figures`), the SQL behind it (`analysis.frames`), Dagster. The graph reads this file, so imports stay inside functions.
+To add a figure, write a function from a `Subject` to a plotly Figure here, add one entry to STUDY_FIGURES and its line,
+with what it is made from, to `graph`; the asset, its place in the report and its pictures follow. What does not belong
+here: the drawing itself (`figures`), the SQL behind it (`analysis.frames`), Dagster. Code locations load this file, so
+imports stay inside functions.
 """
 
 from collections.abc import Callable
@@ -22,22 +23,16 @@ class StudyFigure:
     Attributes:
         name: name of its asset, beginning with `figure_`.
         draw: from the audited model to the figure.
-        upstream: assets it is made from, each earlier in the graph than the figures.
         description: one sentence for the asset catalog.
         heading: its heading in the report.
         text: what the report says below the heading.
-        fields: study fields it reads itself.
-        algorithm: raise it when the same inputs would give another figure.
     """
 
     name: str
     draw: Callable[["Subject"], "go.Figure"]
-    upstream: tuple[str, ...]
     description: str
     heading: str
     text: str
-    fields: tuple[str, ...] = ("title",)
-    algorithm: int = 1
 
 
 def _when(subject: "Subject") -> str:
@@ -155,7 +150,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_roc",
         draw=_roc,
-        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
         description="ROC curves of the predictors at the prediction epoch.",
         heading="How well each predictor tells memorized samples from the others",
         text="Further up and left is better; the diagonal is chance. Early log-LiRA is the attack itself at "
@@ -164,7 +158,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_over_epochs",
         draw=_over_epochs,
-        upstream=("shadow_logits", "predictor_evaluation"),
         description="False positive rate of the predictors against the prediction epoch.",
         heading="How early the prediction works",
         text="Share of false alarms when three quarters of the memorized samples are found, by the checkpoint"
@@ -173,7 +166,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_layers",
         draw=_layers,
-        upstream=("predictor_evaluation",),
         description="False positive rate of the per-layer predictors, layer by layer.",
         heading="Which layer tells most",
         text="The same share of false alarms, layer by layer, at the prediction epoch.",
@@ -181,7 +173,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_dynamics",
         draw=_dynamics,
-        upstream=("shadow_logits", "memorization", "predictor_scores"),
         description="PSMI, log-LiRA and loss over epochs, for samples predicted safe and at risk.",
         heading="What becomes of the samples predicted at risk",
         text="Medians and quartiles of both groups while training goes on.",
@@ -189,7 +180,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_log_lira",
         draw=_log_lira,
-        upstream=("samples", "memorization"),
         description="How log-LiRA spreads while the model trains.",
         heading="How memorization grows",
         text="Log-LiRA of the training samples by checkpoint; right of the line lies the share called "
@@ -198,7 +188,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_training",
         draw=_training,
-        upstream=("samples", "shadow_logits", "predictor_scores"),
         description="Loss and accuracy over epochs, train and test.",
         heading="Loss and accuracy",
         text="The audited model on its training samples and on test samples it never saw.",
@@ -206,7 +195,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_by_share",
         draw=_by_share,
-        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
         description="False positive rate of the predictors against the share of samples called memorized.",
         heading="How much is called memorized",
         text="Labels are drawn anew for each share of the samples with the highest log-LiRA; the prediction stays.",
@@ -214,7 +202,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_by_label_epoch",
         draw=_by_label_epoch,
-        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
         description="False positive rate of the predictors against the checkpoint whose labels are predicted.",
         heading="Which epoch's memorization is predicted",
         text="The prediction is made once; it is judged by the labels of every checkpoint.",
@@ -222,7 +209,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_by_objective",
         draw=_by_objective,
-        upstream=("memorization", "predictor_scores", "predictor_evaluation"),
         description="False positive rate of the predictors against the share of memorized samples to be found.",
         heading="What finding more of them costs",
         text="Share of false alarms when at least this share of the memorized samples is found.",
@@ -230,7 +216,6 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_population",
         draw=_population,
-        upstream=("samples", "population_memorization"),
         description="Ranks of counterfactual memorization against ranks of the attack success rate.",
         heading="Average vulnerability, measured in two ways",
         text="Each point is a sample of the pool, ranked over all models at the last checkpoint.",

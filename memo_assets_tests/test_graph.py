@@ -6,6 +6,7 @@ import pytest
 
 from memo_assets.config import Study
 from memo_assets.graph import FIGURES, code_versions, steps
+from memo_assets.study_figures import STUDY_FIGURES
 from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 
 ALL = set(steps(study(CITIES)))
@@ -99,3 +100,7 @@ def test_steps_come_upstream_first(base: dict) -> None:
     for name, step in steps(study(base)).items():
         assert set(step.upstream) <= done
         done.add(name)
+
+
+def test_every_figure_of_the_graph_can_be_drawn_and_no_other():
+    assert sorted(FIGURES) == sorted(entry.name for entry in STUDY_FIGURES)
