@@ -5,6 +5,7 @@ adapters (`models`), how text becomes tokens (`data`), the loop (`loop`).
 
 Samples are padded on the right without an attention mask: a causal model never looks ahead, so what follows the last
 context token cannot change it. What need not see other positions runs on that one position of every sample only.
+What all samples of a prediction begin with is read once per model and its keys and values serve all of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +25,9 @@ from memo_assets.models.peft_format import load_adapter, save_adapter
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
-# Architectures whose last block may run on the answer's position alone after its attention; see `_position_wise`.
-CUT_LAST_BLOCK = ("llama", "mistral", "gemma", "qwen2", "qwen3")
+# Architectures checked for two ways to save work: their last block may run on the answer's position alone after its
+# attention (see `_position_wise`), and a common beginning may be read once (see `_common_beginning`).
+CHECKED = ("llama", "mistral", "gemma", "qwen2", "qwen3")
 
 
 class LanguageTask:
@@ -102,7 +104,8 @@ class LanguageTask:
         """Option logits, answer loss and hidden states of all adapters on the same rows [b]; see `Task`."""
         n_models = len(self.seeds)
         with torch.no_grad():
-            logits, states = self._answer_logits(np.tile(rows, (n_models, 1)), hidden=hidden)
+            tiled = np.tile(rows, (n_models, 1))
+            logits, states = self._answer_logits(tiled, hidden=hidden, begun=self._common_beginning(rows))
             index = torch.from_numpy(rows).to(self._device)
             answers = self._answers[index].expand(n_models, -1)
             loss = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
@@ -118,18 +121,42 @@ class LanguageTask:
         """Read an adapter in PEFT's format into slot k."""
         load_adapter(self._pack, k, directory)
 
-    def _answer_logits(self, rows: np.ndarray, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
-        """Float32 logits [K, b, V] at the last context token of rows [K, b], and hidden states [L, K, b, d]."""
+    def _answer_logits(
+        self, rows: np.ndarray, *, hidden: bool, begun: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Float32 logits [K, b, V] at the last context token of rows [K, b], and hidden states [L, K, b, d].
+
+        The first `begun` tokens, the same in all rows, are read once per model.
+        """
         lengths = self.lengths[rows.ravel()]
         ids = self._padded(rows.ravel(), lengths)
-        last = torch.from_numpy(lengths - 1).to(self._device)
+        last = torch.from_numpy(lengths - 1 - begun).to(self._device)
+        cache = None
+        if begun:
+            beginning = ids[:1, :begun].expand(len(rows), -1)
+            cache = self._model.get_decoder()(input_ids=beginning, use_cache=True).past_key_values
+            cache.batch_repeat_interleave(rows.shape[1])
         with _one_position(self._position_wise, last):
-            output = self._model(input_ids=ids, use_cache=False, output_hidden_states=hidden)
+            output = self._model(
+                input_ids=ids[:, begun:],
+                past_key_values=cache,
+                use_cache=cache is not None,
+                output_hidden_states=hidden,
+            )
         logits = output.logits.float().view(*rows.shape, -1)
         if not hidden:
             return logits, None
         states = torch.stack([_at(layer, last).float() for layer in output.hidden_states[1:]])
         return logits, states.view(len(states), *rows.shape, -1)
+
+    def _common_beginning(self, rows: np.ndarray) -> int:
+        """How many tokens all these samples begin with, the last context token of each left out; 0 for one sample."""
+        if len(rows) < 2 or self._model.config.model_type not in CHECKED:
+            return 0
+        longest = int(self.lengths[rows].min()) - 1
+        ids = self._ids[self._offsets[rows][:, None] + np.arange(longest)]
+        differs = (ids != ids[0]).any(axis=0)
+        return int(differs.argmax()) if differs.any() else longest
 
     def _padded(self, rows: np.ndarray, lengths: np.ndarray) -> Tensor:
         """Token ids [len(rows), longest], zeros after each context."""
@@ -152,7 +179,7 @@ def _position_wise(model: PreTrainedModel) -> list[nn.Module]:
         raise ValueError(
             f"{type(model).__name__} has no output embeddings: a causal language model is expected"
         )
-    if model.config.model_type not in CUT_LAST_BLOCK:
+    if model.config.model_type not in CHECKED:
         return [output_module]
     decoder = model.get_decoder()
     last = f"layers.{model.config.num_hidden_layers - 1}"

@@ -7,7 +7,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 
 from memo_assets.config import Lora
 from memo_assets.data.tokens import TokenizedSamples
-from memo_assets.training.language import CUT_LAST_BLOCK, LanguageTask
+from memo_assets.training.language import CHECKED, LanguageTask
 
 from . import language_task, random_samples, tiny_llama
 
@@ -39,7 +39,7 @@ def _small(model_type: str) -> PreTrainedModel:
     return AutoModelForCausalLM.from_config(config).eval()
 
 
-@pytest.mark.parametrize("model_type", [*CUT_LAST_BLOCK, "gemma2", "phi"])
+@pytest.mark.parametrize("model_type", [*CHECKED, "gemma2", "phi"])
 def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) -> None:
     model, samples = _small(model_type), random_samples()
     rows = np.arange(12)
@@ -61,6 +61,29 @@ def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) 
     own = torch.stack(logits).gather(1, options.clamp(min=0))
     torch.testing.assert_close(found.option_logits[0][options >= 0], own[options >= 0], atol=2e-5, rtol=1e-5)
     assert torch.isneginf(found.option_logits[1][options < 0]).all()
+
+
+@pytest.mark.parametrize("model_type", CHECKED)
+def test_a_common_beginning_read_once_changes_nothing(model_type: str) -> None:
+    samples = random_samples()
+    begins = samples.offsets[:-1]
+    samples.ids[begins], samples.ids[begins + 1] = 7, 8
+    lora = Lora(rank=2, alpha=4, targets=["q_proj", "k_proj", "down_proj"])
+    task = _perturbed(LanguageTask(_small(model_type), samples, lora, seeds=[0, 1, 2]))
+    model = task._model
+    read: list[int] = []
+    model.get_decoder().register_forward_pre_hook(
+        lambda _module, _args, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
+    )
+    together = task.predict(np.arange(12), hidden=True)
+    assert read == [2, int(samples.lengths[:12].max()) - 2]
+    for row in range(12):
+        alone = task.predict(np.array([row]), hidden=True)
+        for found, expected in zip(together, alone, strict=True):
+            assert found is not None
+            assert expected is not None
+            samples_at = found.ndim - 2 if found.ndim > 2 else 1
+            torch.testing.assert_close(found.select(samples_at, row), expected.select(samples_at, 0))
 
 
 def test_loss_is_over_the_full_vocabulary_as_the_library_computes_it() -> None:
