@@ -1,21 +1,17 @@
 """The report of one study: one HTML page that holds everything and needs no network.
 
-What belongs here: what the report is made of, and filling the template `templates/report.html.j2`.
-What does not: how a table (`report_tables`) or a figure looks.
+What belongs here: what the report is made of and what it says. What does not: the page (`page`), how a table
+(`report_tables`) or a figure looks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, cast
 
 import pandas as pd
 import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from plotly.offline import get_plotlyjs
 
 from memo_assets.figures.epoch_axis import epoch_text
-from memo_assets.figures.render import figure_div
+from memo_assets.figures.page import page_html
 from memo_assets.figures.report_tables import (
     NONE,
     Table,
@@ -103,31 +99,19 @@ class Tile:
 
 
 def report_html(content: ReportContent) -> str:
-    """The report as one HTML page, about 5 MB: plotly.js is in it once; the same content gives the same text.
+    """The report as one HTML page, about 5 MB; the same content gives the same text.
 
     Raises:
         ValueError: A table lacks a column; the sentence names table and column.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return page_html(
+        "report.html.j2",
+        figures=content.figures,
+        kind="Memorization report",
         title=content.title,
         paragraphs=[text.strip() for text in content.description.split("\n\n") if text.strip()],
         headline=headline(content.summary),
         tiles=tiles(content.summary),
-        figures=[
-            {
-                "title": title,
-                "how_to_read": how_to_read,
-                "div": figure_div(_untitled(figure), f"figure-{place}"),
-            }
-            for place, (title, how_to_read, figure) in enumerate(content.figures, start=1)
-        ],
         training=_table(content.training_facts, plain_table),
         evaluation=_table(content.evaluation, lambda frame: evaluation_table(frame, content.summary.tpr)),
         at_risk=_table(content.at_risk, at_risk_table),
@@ -135,7 +119,6 @@ def report_html(content: ReportContent) -> str:
         settings=content.settings.strip("\n"),
         provenance=dict(content.provenance),
         limits=list(content.limits),
-        plotlyjs=get_plotlyjs(),
     )
 
 
@@ -180,10 +163,3 @@ def tiles(summary: Summary) -> list[Tile]:
 
 def _table(frame: pd.DataFrame, make: Callable[[pd.DataFrame], Table]) -> Table | None:
     return None if frame.empty else make(frame)
-
-
-def _untitled(figure: go.Figure) -> go.Figure:
-    """A copy without title, which the page prints itself; the subtitle stays with the page's sentence."""
-    copy = go.Figure(figure)
-    top = 64 if any(note.yanchor == "bottom" for note in cast("Any", figure.layout).annotations) else 40
-    return copy.update_layout(title=None, margin_t=top)
