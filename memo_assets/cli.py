@@ -214,7 +214,9 @@ def compare(
     console.print(table)
     if missing:
         console.print(f"not there yet: {', '.join(missing)}; memo demo NAME runs a study")
-    console.print(f"figures: {Layout.of(COMPARISON).root / 'figures'}", soft_wrap=True)
+    layout = Layout.of(COMPARISON)
+    console.print(f"figures: {layout.root / 'figures'}", soft_wrap=True)
+    console.print(f"page: {layout.report}", soft_wrap=True)
 
 
 @app.command()

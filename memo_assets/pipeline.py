@@ -158,7 +158,7 @@ def _run(
 
 
 def run_comparison(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
-    """Draw the figures over all studies of these definitions, from what is in the warehouse.
+    """Draw the figures over all studies of these definitions and make their page, from what is in the warehouse.
 
     Args:
         definitions: that hold the group `comparison`.
@@ -167,13 +167,12 @@ def run_comparison(definitions: dg.Definitions, instance: dg.DagsterInstance) ->
     Raises:
         RunFailed: the run failed.
     """
-    job = definitions.resolve_implicit_job_def_def_for_assets(
-        [comparison.figure_key(n) for n in comparison.FIGURES]
-    )
+    keys = [comparison.figure_key(name) for name in (*comparison.FIGURES, comparison.REPORT)]
+    job = definitions.resolve_implicit_job_def_def_for_assets(keys)
     assert job is not None
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=[comparison.figure_key(name) for name in comparison.FIGURES],
+        asset_selection=keys,
         tags=process_tag(),
         raise_on_error=False,
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},

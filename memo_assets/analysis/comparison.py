@@ -10,7 +10,7 @@ import pandas as pd
 
 from memo_assets.analysis.evaluation import roc_curves
 from memo_assets.analysis.frames import SHOWN
-from memo_assets.analysis.published import PUBLISHED
+from memo_assets.analysis.published import PUBLISHED, PUBLISHED_MEAN_FPR
 from memo_assets.config import Study
 
 MAX_GRID_EPOCHS = 5
@@ -45,10 +45,15 @@ class Comparison:
 
     def judged(self, study: Study) -> pd.DataFrame:
         """Rows of `predictor_evaluation`, last layers, at the prediction epoch; at the last one if there is none."""
+        table = self.judged_layers(study)
+        return table[table["is_last_layer"]].reset_index(drop=True)
+
+    def judged_layers(self, study: Study) -> pd.DataFrame:
+        """The same rows of all layers."""
         query = """
-            SELECT * FROM predictor_evaluation WHERE study = ? AND target_seed = ? AND is_last_layer
+            SELECT * FROM predictor_evaluation WHERE study = ? AND target_seed = ?
             QUALIFY epoch = coalesce(max(epoch) FILTER (is_prediction_epoch) OVER (), max(epoch) OVER ())
-            ORDER BY predictor
+            ORDER BY predictor, layer
         """
         return self.connection.execute(query, [study.name, study.shadows.audited[0]]).df()
 
@@ -60,6 +65,48 @@ def predictors_over_studies(comparison: Comparison) -> pd.DataFrame:
         fprs = comparison.judged(study).set_index("predictor")["fpr_at_tpr"].reindex(SHOWN)
         frames.append(pd.DataFrame({"study": study.title, "predictor": SHOWN, "fpr": fprs.to_numpy()}))
     return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def mean_fprs(points: pd.DataFrame) -> pd.DataFrame:
+    """Predictor, mean FPR over the studies of `predictors_over_studies`, published mean over the paper's studies.
+
+    The mean is nan where a study lacks a value, for a mean over the others would mislead, or where there is but one.
+    """
+    studies = points["study"].nunique()
+    means = [
+        {
+            "predictor": predictor,
+            "mean": group["fpr"].mean(skipna=False) if studies > 1 else np.nan,
+            "published": PUBLISHED_MEAN_FPR.get(str(predictor), np.nan),
+        }
+        for predictor, group in points.groupby("predictor", sort=False)
+    ]
+    return pd.DataFrame(means, columns=["predictor", "mean", "published"])
+
+
+def best_layers(comparison: Comparison) -> pd.DataFrame:
+    """The layer whose PSMI has the lowest FPR at TPR .75: name, study (its title), layers, best_layer, fpr.
+
+    layers is the number of layers judged; published_best_layer is nan where nothing was published of a study.
+    """
+    rows = []
+    for study in comparison.there:
+        table = comparison.judged_layers(study)
+        psmi = table[table["predictor"] == "psmi"]
+        best = psmi.iloc[int(psmi["fpr_at_tpr"].to_numpy().argmin())]
+        known = PUBLISHED.get(study.name)
+        rows.append(
+            {
+                "name": study.name,
+                "study": study.title,
+                "layers": len(psmi),
+                "best_layer": int(best["layer"]),
+                "fpr": float(best["fpr_at_tpr"]),
+                "published_best_layer": known.best_layer if known else np.nan,
+            }
+        )
+    columns = ["name", "study", "layers", "best_layer", "fpr", "published_best_layer"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def default_rules(comparison: Comparison) -> pd.DataFrame:

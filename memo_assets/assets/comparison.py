@@ -1,8 +1,9 @@
-"""Figures over all studies: which of them are in the warehouse is found out when they are drawn."""
+"""Figures and a page over all studies: which of them are in the warehouse is found out when they are drawn."""
 
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -13,6 +14,9 @@ from memo_assets.config.base import COMPARISON
 from memo_assets.graph import code_versions
 from memo_assets.store.layout import Layout
 
+if TYPE_CHECKING:
+    from memo_assets.figures.comparison_report import ComparisonContent
+
 # Raise it when the same inputs would give other figures.
 ALGORITHM = 1
 
@@ -21,6 +25,12 @@ FIGURES = {
     "figure_default_rule": "False and true positive rate of the rule PSMI < 0, a point a study, beside the published ones.",
     "figure_roc_grid": "ROC curves, a row a study and a column a checkpoint.",
 }
+HEADINGS = {
+    "figure_predictors": "Predictors over studies",
+    "figure_default_rule": "The rule PSMI < 0 over studies",
+    "figure_roc_grid": "ROC curves over studies and epochs",
+}
+REPORT = "report"
 UPSTREAM = {
     "figure_predictors": ("predictor_evaluation",),
     "figure_default_rule": ("predictor_evaluation",),
@@ -75,21 +85,70 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
                 )
         yield from write_figures(context, Layout.of(COMPARISON), drawn)
 
-    return [comparison]
+    @dg.asset(
+        key=figure_key(REPORT),
+        deps=[
+            *(figure_key(name) for name in FIGURES),
+            *(asset_key(study, "predictor_evaluation") for study in studies),
+        ],
+        description="One page: the figures, tables of all studies, and the published values beside them.",
+        group_name=COMPARISON,
+        kinds={"html"},
+        code_version=_code_version(studies, "figure_predictors", "figure_default_rule", "figure_roc_grid"),
+    )
+    def comparison_report() -> dg.MaterializeResult:
+        from memo_assets.figures.comparison_report import comparison_html
+        from memo_assets.store.files import content_hash, write_text
+
+        layout = Layout.of(COMPARISON)
+        write_text(layout.report, comparison_html(_content(studies, layout)))
+        metadata = {"page": dg.MetadataValue.path(layout.report)}
+        return dg.MaterializeResult(
+            metadata=metadata, data_version=dg.DataVersion(content_hash(layout.report))
+        )
+
+    return [comparison, comparison_report]
 
 
 def figure_key(name: str) -> dg.AssetKey:
-    """Key of a figure of the comparison."""
+    """Key of a figure of the comparison, or of its page."""
     return dg.AssetKey([COMPARISON, name])
 
 
-def _code_version(studies: Sequence[Study], name: str) -> str:
+def _content(studies: Sequence[Study], layout: Layout) -> "ComparisonContent":
+    import plotly.io
+
+    from memo_assets.analysis import comparison as analysis
+    from memo_assets.analysis.evaluation import TPR_OBJECTIVE
+    from memo_assets.analysis.published import SOURCE
+    from memo_assets.figures.comparison_report import ComparisonContent
+    from memo_assets.store.tables import reading
+
+    with reading() as connection:
+        compared = analysis.Comparison.of(connection, studies)
+        fprs = analysis.predictors_over_studies(compared)
+        return ComparisonContent(
+            missing=[study.name for study in compared.missing],
+            fprs=fprs,
+            mean_fprs=analysis.mean_fprs(fprs),
+            rules=analysis.default_rules(compared),
+            layers=analysis.best_layers(compared),
+            figures=[
+                (heading, FIGURES[name], plotly.io.from_json(layout.figure(name, "json").read_text("utf-8")))
+                for name, heading in HEADINGS.items()
+            ],
+            tpr=TPR_OBJECTIVE,
+            source=SOURCE,
+        )
+
+
+def _code_version(studies: Sequence[Study], *names: str) -> str:
+    upstream = [name for figure in names for name in UPSTREAM[figure]]
     parts = {
-        "name": name,
+        "name": names,
         "algorithm": ALGORITHM,
         "studies": {
-            study.name: [study.title, *(code_versions(study)[upstream] for upstream in UPSTREAM[name])]
-            for study in studies
+            study.name: [study.title, *(code_versions(study)[name] for name in upstream)] for study in studies
         },
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

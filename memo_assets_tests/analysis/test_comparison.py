@@ -8,11 +8,13 @@ import pytest
 
 from memo_assets.analysis.comparison import (
     Comparison,
+    best_layers,
     default_rules,
+    mean_fprs,
     predictors_over_studies,
 )
 from memo_assets.analysis.frames import SHOWN
-from memo_assets.analysis.published import PUBLISHED
+from memo_assets.analysis.published import PUBLISHED, PUBLISHED_MEAN_FPR
 from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 
 STUDIES = [study(DIGITS), study(CITIES, {"name": "arc_mistral"}), study(TABLE)]
@@ -62,6 +64,22 @@ def test_published_figures_stand_beside_the_paper_s_studies_only(comparison: Com
     assert (arc["published_epoch"], arc["published_fpr"], arc["published_tpr"]) == (0.4, 0.139, 0.860)
 
 
+def test_the_best_layer_is_that_of_the_lowest_fpr_whichever_it_is(comparison: Comparison):
+    comparison.connection.execute("UPDATE predictor_evaluation SET fpr_at_tpr = 0.05 WHERE layer = 1")
+    tiny, arc = best_layers(comparison).to_dict("records")
+    assert (tiny["layers"], tiny["best_layer"], tiny["fpr"]) == (2, 1, 0.05)
+    assert pd.isna(tiny["published_best_layer"])
+    assert (arc["layers"], arc["best_layer"], arc["published_best_layer"]) == (1, 2, 29)
+
+
+def test_the_mean_counts_every_study_once_and_needs_a_value_of_each(comparison: Comparison):
+    means = mean_fprs(predictors_over_studies(comparison)).set_index("predictor")
+    assert dict(means["mean"].dropna()) == {"psmi": pytest.approx(0.25)}
+    assert dict(means["published"].dropna()) == PUBLISHED_MEAN_FPR
+    one = predictors_over_studies(comparison).head(len(SHOWN))
+    assert mean_fprs(one)["mean"].isna().all()
+
+
 def test_means_of_the_published_rules_are_the_published_means():
     rates = [(known.rule_fpr, known.rule_tpr) for known in PUBLISHED.values()]
     assert [round(sum(column) / len(rates), 3) for column in zip(*rates, strict=True)] == [0.153, 0.887]
@@ -72,4 +90,6 @@ def test_an_empty_warehouse_gives_empty_tables(comparison: Comparison):
     empty = Comparison.of(comparison.connection, STUDIES)
     assert len(empty.missing) == 3
     assert predictors_over_studies(empty).empty
+    assert mean_fprs(predictors_over_studies(empty)).empty
     assert default_rules(empty).empty
+    assert best_layers(empty).empty

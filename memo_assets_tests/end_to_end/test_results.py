@@ -192,6 +192,9 @@ def test_studies_are_compared(platform: Platform):
         assert layout.figure(figure, "png").read_bytes()[:4] == b"\x89PNG"
         parents = platform.definitions.resolve_asset_graph().get(comparison.figure_key(figure)).parent_keys
         assert parents == {dg.AssetKey([study, name]) for study in STUDIES for name in upstream}
+    page = layout.report.read_text(encoding="utf-8")
+    assert "2 of 2 studies have been evaluated" in page
+    assert "0.073" in page
     grid = json.loads(layout.figure("figure_roc_grid", "json").read_text())
     assert len({(curve["xaxis"], curve["yaxis"]) for curve in grid["data"]}) == 2 * 5
 
