@@ -17,13 +17,13 @@ from rich.table import Table
 
 from memo_assets.cli_output import console, fail
 from memo_assets.cli_slurm import slurm_app
+from memo_assets.cli_study import study_app
 
 app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Know early in a fine-tuning run which training samples a model is about to memorize.",
 )
-study_app = typer.Typer(no_args_is_help=True, help="List and check studies.")
 app.add_typer(study_app, name="study")
 app.add_typer(slurm_app, name="slurm")
 
@@ -240,39 +240,6 @@ def fetch(
             fail(f"study {study.name}: {error}")
         for sentence in sentences:
             console.print(escape(f"study {study.name}: {sentence}"), highlight=False, soft_wrap=True)
-
-
-@study_app.command("list")
-def study_list() -> None:
-    """List the built-in studies."""
-    from memo_assets.study_file import StudyError, load_studies
-
-    try:
-        studies = load_studies()
-    except StudyError as error:
-        fail(str(error))
-    table = Table("Study", "Title", "Data", "Model", "Models")
-    for study in studies.values():
-        shadows = str(study.shadows.models)
-        table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows)
-    console.print(table)
-
-
-@study_app.command("check")
-def study_check(
-    file: Annotated[str, typer.Argument(help="A defs.yaml, its folder, or the name of a built-in study.")],
-) -> None:
-    """Check a study's settings, load its data and check that too; nothing is written."""
-    from memo_assets.study_check import check_study
-    from memo_assets.study_file import StudyError
-
-    try:
-        facts = check_study(file)
-    except (StudyError, ValueError, OSError) as error:
-        fail(str(error))
-    for name, value in facts.items():
-        console.print(f"{name}: {value}", highlight=False)
-    console.print("[green]fine[/]")
 
 
 def _plain(value: object) -> object:
