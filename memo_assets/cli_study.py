@@ -12,7 +12,7 @@ study_app = typer.Typer(no_args_is_help=True, help="List and check studies.")
 
 @study_app.command("list")
 def list_studies() -> None:
-    """List the built-in studies."""
+    """List the built-in studies and your own."""
     from memo_assets.study_file import StudyError, load_studies
 
     try:
@@ -28,7 +28,7 @@ def list_studies() -> None:
 
 @study_app.command()
 def check(
-    file: Annotated[str, typer.Argument(help="A defs.yaml, its folder, or the name of a built-in study.")],
+    file: Annotated[str, typer.Argument(help="A defs.yaml, its folder, or the name of a study.")],
 ) -> None:
     """Check a study's settings, load its data and check that too; nothing is written."""
     from memo_assets.study_check import check_study

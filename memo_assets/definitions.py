@@ -10,6 +10,7 @@ import dagster as dg
 from memo_assets.assets import comparison
 from memo_assets.assets.watching import ComputeLog, ExecutorResource
 from memo_assets.study import Study, load_studies, study_definitions
+from memo_assets.study_file import STUDIES_DIR
 
 # Backfill policies are still marked beta; the pinned minor release keeps them as they are.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
@@ -21,13 +22,16 @@ def build_defs(
     """Assemble the definitions, the same way for production, demo and tests.
 
     Args:
-        studies: the studies; by default all below `memo_assets/studies`.
+        studies: the studies; by default the built-in ones and the user's own.
         resource_overrides: resources that take the place of the usual ones.
     """
     if studies is None:
         # One message for the problems of all files, before the component loader stops at the first.
-        studies = tuple(load_studies().values())
+        found = load_studies()
+        studies = tuple(found.values())
+        own = [study for path, study in found.items() if not path.is_relative_to(STUDIES_DIR)]
         parts = [dg.load_from_defs_folder(path_within_project=Path(__file__).parent)]
+        parts += [study_definitions(study) for study in own]
     else:
         studies = tuple(studies)
         parts = [study_definitions(study) for study in studies]

@@ -5,6 +5,7 @@ What does not: Dagster (the component calls this module, and so does the command
 same message).
 """
 
+import os
 import re
 from datetime import date
 from pathlib import Path
@@ -15,9 +16,11 @@ from pydantic import ValidationError
 
 from memo_assets.config import Study
 from memo_assets.config.yaml_text import repeated_keys, unquoted_times
+from memo_assets.store.layout import home_dir
 
 COMPONENT_TYPE = "memo_assets.study.StudyComponent"
-STUDIES_DIR = Path(__file__).parent / "studies"
+STUDIES_DIR = Path(__file__).parent / "studies"  # built in
+STUDIES_VARIABLE = "MEMO_STUDIES"
 FILE_NAME = "defs.yaml"
 _PLAIN_TYPES = ("str", "int", "bool")  # as pydantic calls them
 
@@ -26,20 +29,42 @@ class StudyError(ValueError):
     """A study file that cannot be used; the message names file, line, field, given and expected."""
 
 
-def study_files(folder: Path = STUDIES_DIR) -> list[Path]:
-    """All study files below a folder, by name.
+def own_studies_dir() -> Path:
+    """Folder of the user's own studies: MEMO_STUDIES, else `studies/` beside the project's workspace.yaml or here.
+
+    Raises:
+        StudyError: MEMO_STUDIES names a file. A folder that is not there yet is fine: it holds no study.
+    """
+    given = os.environ.get(STUDIES_VARIABLE)
+    if not given:
+        return home_dir() / "studies"
+    path = Path(given).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise StudyError(
+            f"{STUDIES_VARIABLE}={given} is a file; name the directory that holds one folder per study"
+        )
+    return path
+
+
+def study_files(folder: Path | None = None) -> list[Path]:
+    """All study files below a folder, by name; by default the built-in ones, then the user's own.
 
     Args:
         folder: holds one folder per study, each with a `defs.yaml`.
+
+    Raises:
+        StudyError: MEMO_STUDIES names a file.
     """
-    return sorted(folder.glob(f"*/{FILE_NAME}"))
+    folders = dict.fromkeys((STUDIES_DIR, own_studies_dir()) if folder is None else (folder,))
+    return [path for place in folders for path in sorted(place.glob(f"*/{FILE_NAME}"))]
 
 
 def load_study(name_or_path: str | Path) -> Study:
     """Read one study.
 
     Args:
-        name_or_path: name of a built-in study, or path of a `defs.yaml` or of the folder that holds it.
+        name_or_path: name of a built-in study or of a folder below the user's own studies, or path of a `defs.yaml`
+            or of the folder that holds it.
 
     Raises:
         StudyError: no such study, or a file that is not a valid study.
@@ -48,18 +73,20 @@ def load_study(name_or_path: str | Path) -> Study:
     if path.is_dir():
         path = path / FILE_NAME
     if not path.is_file():
-        built_in = STUDIES_DIR / str(name_or_path) / FILE_NAME
-        if not built_in.is_file():
-            known = ", ".join(file.parent.name for file in study_files())
+        known = {file.parent.name: file for file in reversed(study_files())}
+        if str(name_or_path) not in known:
             raise StudyError(
-                f"no study {str(name_or_path)!r}: expected one of {known}, or the path of a {FILE_NAME}"
+                f"no study {str(name_or_path)!r}: expected one of {', '.join(reversed(known))}, or the path of a "
+                f"{FILE_NAME}; studies of your own are looked for in {own_studies_dir()}"
             )
-        path = built_in
+        path = known[str(name_or_path)]
     return read_study(path)
 
 
-def load_studies(folder: Path = STUDIES_DIR) -> dict[Path, Study]:
-    """Read all studies below a folder; every problem of every file is in the one error.
+def load_studies(folder: Path | None = None) -> dict[Path, Study]:
+    """Read all studies below a folder, by default the built-in ones and the user's own.
+
+    Every problem of every file is in the one error.
 
     Args:
         folder: holds one folder per study.

@@ -1,8 +1,18 @@
 """What tests of all folders share."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+
+@pytest.fixture(scope="session", autouse=True)
+def own_studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """An empty folder in the place of the user's own studies, which tests neither read nor change."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("own_studies")
+        patch.setenv("MEMO_STUDIES", str(folder))
+        yield folder
 
 
 @pytest.fixture

@@ -65,7 +65,7 @@ def test_help_says_what_there_is() -> None:
         (["slurm", "preview"], ["batch scripts", "nothing is sent", "--asset"]),
         (["fetch"], ["for nodes without internet"]),
         (["study", "check"], ["nothing is written", "defs.yaml"]),
-        (["study", "list"], ["built-in studies"]),
+        (["study", "list"], ["built-in studies and your own"]),
     ],
 )
 def test_every_command_explains_itself(arguments: list[str], texts: list[str]) -> None:

@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from memo_assets.definitions import build_defs
 from memo_assets.study import StudyComponent
 from memo_assets.study_check import check_study
 from memo_assets.study_file import (
@@ -15,6 +16,7 @@ from memo_assets.study_file import (
     StudyError,
     load_studies,
     load_study,
+    own_studies_dir,
     read_study,
     study_files,
 )
@@ -584,3 +586,32 @@ def test_yaml_of_a_study_reads_back(tmp_path: Path) -> None:
     study = read_study(write_study(tmp_path, CITIES))
     again = read_study(write_study(tmp_path, yaml.safe_load(yaml.safe_dump(study.model_dump(mode="json")))))
     assert again == study
+
+
+def test_studies_of_the_users_own_stand_beside_the_built_in_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMO_STUDIES", str(tmp_path / "mine"))
+    built_in = study_files()
+    assert load_studies() == {path: read_study(path) for path in built_in}  # the folder is not there yet
+    path = write_study(tmp_path / "mine" / "tiny", DIGITS)
+    assert study_files() == [*built_in, path]
+    assert load_study("tiny") == read_study(path) == load_studies()[path]
+    keys = {key.path[0] for key in build_defs().resolve_all_asset_keys()}
+    assert {"tiny", "digits", "cities"} <= keys
+
+    write_study(tmp_path / "mine" / "again", changed(DIGITS, {"name": "digits"}))
+    with pytest.raises(
+        StudyError, match=r"'digits' is already the name of .*studies/digits/defs.yaml; choose"
+    ):
+        load_studies()
+    with pytest.raises(StudyError, match=rf"expected one of .*digits.*tiny.*looked for in {tmp_path}/mine"):
+        load_study("nothing")
+
+
+def test_own_studies_lie_beside_the_workspace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MEMO_STUDIES")
+    assert own_studies_dir() == Path(__file__).parents[1] / "studies"
+    monkeypatch.setenv("MEMO_STUDIES", __file__)
+    with pytest.raises(StudyError, match="is a file; name the directory"):
+        own_studies_dir()

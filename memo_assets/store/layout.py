@@ -22,13 +22,18 @@ def warehouse_dir() -> Path:
                 f"{WAREHOUSE_VARIABLE}={given} is a file; name the directory that holds it"
             )
         return path
-    root = project_root()
-    return (root if (root / "workspace.yaml").is_file() else Path.cwd()) / "warehouse"
+    return home_dir() / "warehouse"
 
 
 def project_root() -> Path:
     """The folder that holds the package: the checkout, where the package is installed from one."""
     return Path(__file__).resolve().parents[2]
+
+
+def home_dir() -> Path:
+    """Where the user's own files lie unless said otherwise: beside the project's workspace.yaml, else here."""
+    root = project_root()
+    return root if (root / "workspace.yaml").is_file() else Path.cwd()
 
 
 def dagster_home() -> Path:
