@@ -27,9 +27,9 @@ def build_defs(
     """
     if studies is None:
         # One message for the problems of all files, before the component loader stops at the first.
-        found = load_studies()
-        studies = tuple(found.values())
-        own = [study for path, study in found.items() if not path.is_relative_to(STUDIES_DIR)]
+        studies = tuple(load_studies().values())
+        built_in = load_studies(STUDIES_DIR)
+        own = [study for study in studies if study.name not in built_in]
         parts = [dg.load_from_defs_folder(path_within_project=Path(__file__).parent)]
         parts += [study_definitions(study) for study in own]
     else:

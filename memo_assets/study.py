@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 
 from memo_assets.assets.build import study_assets
 from memo_assets.config import Study
-from memo_assets.study_file import StudyError, load_studies, load_study, read_study
+from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
 
 __all__ = ["Study", "StudyComponent", "StudyError", "load_studies", "load_study", "study_definitions"]
 
@@ -19,14 +19,14 @@ class _AnyAttributes(BaseModel):
 
 
 class StudyComponent(dg.Component):
-    """One data set x one base model x one recipe: all assets of a study, from its settings.
+    """One data set x one base model x one recipe: all assets of a study, and of its variants, from its settings.
 
     Attributes:
-        study: the settings.
+        studies: the settings of the study, then those of its variants.
     """
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
+    def __init__(self, studies: list[Study]) -> None:
+        self.studies = studies
 
     @classmethod
     def get_model_cls(cls) -> type[BaseModel]:
@@ -40,11 +40,11 @@ class StudyComponent(dg.Component):
         Raises:
             StudyError: the file is not a valid study.
         """
-        return cls(read_study(context.path / "defs.yaml"))
+        return cls(read_variants(context.path / "defs.yaml"))
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002
-        """Assets of the study; resources are added once for all studies in `definitions`."""
-        return study_definitions(self.study)
+        """Assets of the studies; resources are added once for all in `definitions`."""
+        return dg.Definitions.merge(*(study_definitions(study) for study in self.studies))
 
 
 def study_definitions(study: Study) -> dg.Definitions:

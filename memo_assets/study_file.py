@@ -1,13 +1,10 @@
 """Reading study files: YAML in, a `Study` or one clear error out.
 
-What belongs here: finding studies, parsing them, and error messages that name file, line and field.
-What does not: Dagster (the component calls this module, and so does the command line, so that both show the
-same message).
+What belongs here: finding studies and parsing them. What does not: the words of an error (`study_problems`), Dagster
+(the component calls this module, and so does the command line, so that both show the same message).
 """
 
 import os
-import re
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +12,16 @@ import yaml
 from pydantic import ValidationError
 
 from memo_assets.config import Study
+from memo_assets.config.sweep import Sweep
 from memo_assets.config.yaml_text import repeated_keys, unquoted_times
 from memo_assets.store.layout import home_dir
+from memo_assets.study_problems import find, problem_line
+from memo_assets.study_sweep import variants
 
 COMPONENT_TYPE = "memo_assets.study.StudyComponent"
 STUDIES_DIR = Path(__file__).parent / "studies"  # built in
 STUDIES_VARIABLE = "MEMO_STUDIES"
 FILE_NAME = "defs.yaml"
-_PLAIN_TYPES = ("str", "int", "bool")  # as pydantic calls them
 
 
 class StudyError(ValueError):
@@ -63,8 +62,8 @@ def load_study(name_or_path: str | Path) -> Study:
     """Read one study.
 
     Args:
-        name_or_path: name of a built-in study or of a folder below the user's own studies, or path of a `defs.yaml`
-            or of the folder that holds it.
+        name_or_path: name of a built-in study or of a folder below the user's own studies, of a variant of such a
+            study, or path of a `defs.yaml` or of the folder that holds it.
 
     Raises:
         StudyError: no such study, or a file that is not a valid study.
@@ -75,6 +74,8 @@ def load_study(name_or_path: str | Path) -> Study:
     if not path.is_file():
         known = {file.parent.name: file for file in reversed(study_files())}
         if str(name_or_path) not in known:
+            if variant := _variant(str(name_or_path), list(known.values())):
+                return variant
             raise StudyError(
                 f"no study {str(name_or_path)!r}: expected one of {', '.join(reversed(known))}, or the path of a "
                 f"{FILE_NAME}; studies of your own are looked for in {own_studies_dir()}"
@@ -83,8 +84,8 @@ def load_study(name_or_path: str | Path) -> Study:
     return read_study(path)
 
 
-def load_studies(folder: Path | None = None) -> dict[Path, Study]:
-    """Read all studies below a folder, by default the built-in ones and the user's own.
+def load_studies(folder: Path | None = None) -> dict[str, Study]:
+    """Read all studies below a folder with their variants, by name; by default the built-in ones and the user's own.
 
     Every problem of every file is in the one error.
 
@@ -94,30 +95,31 @@ def load_studies(folder: Path | None = None) -> dict[Path, Study]:
     Raises:
         StudyError: any file is invalid, or two files bear the same study name.
     """
-    studies: dict[Path, Study] = {}
+    studies: dict[str, Study] = {}
     problems: list[str] = []
     first_with: dict[str, Path] = {}
     for path in study_files(folder):
         try:
-            study = read_study(path)
+            found = read_variants(path)
         except StudyError as error:
             problems.append(str(error))
             continue
-        if study.name in first_with:
-            problems.append(
-                f"{path}: name: {study.name!r} is already the name of {first_with[study.name]}; choose another"
-            )
-            continue
-        first_with[study.name] = path
-        studies[path] = study
+        for study in found:
+            if study.name in studies:
+                problems.append(
+                    f"{path}: name: {study.name!r} is already the name of {first_with[study.name]}; choose another"
+                )
+                continue
+            first_with[study.name] = path
+            studies[study.name] = study
     if problems:
-        fine = ", ".join(study.name for study in studies.values()) or "none"
+        fine = ", ".join(studies) or "none"
         raise StudyError("\n".join(problems) + f"\n(studies without a problem: {fine})")
     return studies
 
 
 def read_study(path: Path) -> Study:
-    """Parse and check one study file.
+    """Parse and check one study file; its sweep is checked as well.
 
     Args:
         path: a YAML file with `type` and `attributes`.
@@ -125,6 +127,73 @@ def read_study(path: Path) -> Study:
     Raises:
         StudyError: with one line per problem.
     """
+    return read_variants(path)[0]
+
+
+def read_variants(path: Path) -> list[Study]:
+    """The study of a file, then the variants that its sweep makes of it.
+
+    Args:
+        path: a YAML file with `type` and `attributes`.
+
+    Raises:
+        StudyError: with one line per problem; a variant that is no valid study is named.
+    """
+    node, attributes = _attributes(path)
+    given = attributes.pop("sweep", None)
+    study = _validated(path, node, attributes)
+    if given is None:
+        return [study]
+    line = find(node, ("attributes", "sweep"))[0]
+    try:
+        made = variants(attributes, Sweep.model_validate(given))
+    except ValidationError as error:
+        lines = [_sweep_problem(path, node, dict(problem)) for problem in error.errors(include_url=False)]
+        raise StudyError("\n".join(dict.fromkeys(lines))) from error
+    except ValueError as error:
+        raise StudyError(f"{path}:{line}: sweep: {error}") from error
+    try:
+        return [study, *(_validated(path, node, variant, of_sweep=True) for variant in made)]
+    except StudyError as error:
+        raise StudyError(f"{path}:{line}: sweep: {error}") from error
+
+
+def _variant(name: str, files: list[Path]) -> Study | None:
+    """The variant of that name among the sweeps of some files."""
+    for path in files:
+        if "sweep:" in path.read_text(encoding="utf-8", errors="ignore"):
+            for study in read_variants(path)[1:]:
+                if study.name == name:
+                    return study
+    return None
+
+
+def _validated(
+    path: Path, node: yaml.Node | None, attributes: dict[str, Any], *, of_sweep: bool = False
+) -> Study:
+    try:
+        study = Study.model_validate(attributes)
+    except ValidationError as error:
+        problems = [dict(problem) for problem in error.errors(include_url=False)]
+        lines = list(dict.fromkeys(problem_line(path, node, problem) for problem in problems))
+        if of_sweep:
+            said = "; ".join(line.removeprefix(f"{path}:").partition(": ")[2] for line in lines)
+            raise StudyError(f"variant {attributes['name']}: {said}") from error
+        raise StudyError("\n".join(lines)) from error
+    return _with_absolute_path(study, path)
+
+
+def _sweep_problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
+    # Pydantic names the member of the union there; the file has no such key.
+    location = [part for part in problem["loc"] if part not in ("range", "list")]
+    line, _ = find(node, ("attributes", "sweep", *location))
+    message = problem["msg"].removeprefix("Value error, ")
+    field = ".".join(str(part) for part in ("sweep", *location))
+    return f"{path}:{line}: {field}: {message[0].lower()}{message[1:]}"
+
+
+def _attributes(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
+    """Nodes of a study file, which know their lines, and its attributes as they stand there."""
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -144,19 +213,14 @@ def read_study(path: Path) -> Study:
         raise StudyError(f"{path}: expected `type: {COMPONENT_TYPE}` and a block `attributes:`")
     if document.get("type") != COMPONENT_TYPE:
         raise StudyError(
-            f"{path}:{_find(node, ('type',))[0]}: type: given {document.get('type')!r}, expected {COMPONENT_TYPE}"
+            f"{path}:{find(node, ('type',))[0]}: type: given {document.get('type')!r}, expected {COMPONENT_TYPE}"
         )
     if unknown := [key for key in document if key not in ("type", "attributes")]:
         raise StudyError(
-            f"{path}:{_find(node, (unknown[0],))[0]}: {unknown[0]}: unknown field; allowed here: attributes, type "
+            f"{path}:{find(node, (unknown[0],))[0]}: {unknown[0]}: unknown field; allowed here: attributes, type "
             "(settings of the study stand below attributes, indented)"
         )
-    try:
-        study = Study.model_validate(document["attributes"])
-    except ValidationError as error:
-        lines = [_problem(path, node, dict(problem)) for problem in error.errors(include_url=False)]
-        raise StudyError("\n".join(dict.fromkeys(lines))) from error
-    return _with_absolute_path(study, path)
+    return node, document["attributes"]
 
 
 def _with_absolute_path(study: Study, path: Path) -> Study:
@@ -169,112 +233,3 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
     if model.kind == "gguf" and model.package is None:
         model = model.model_copy(update={"file": str((path.parent / model.file).resolve())})
     return study.model_copy(update={"data": data, "model": model})
-
-
-def _problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
-    """One line for one pydantic error: file, line, field, what was given, what is allowed."""
-    tagged, kind, given = problem["loc"], problem["type"], problem.get("input")
-    is_key = tagged[-1:] == ("[key]",)  # pydantic says so of a name in a block that has no fixed fields
-    union = _union_at(tagged[:-1]) if tagged and tagged[-1] in _PLAIN_TYPES else []
-    if is_key or union:
-        tagged = tagged[:-1]
-    location = list(tagged)
-    if len(tagged) > 1 and tagged[0] in _tag_fields():
-        del location[1]  # pydantic names the chosen member of a union there, where the file has no such key
-    if kind.startswith("union_tag"):
-        location.append(_tag_fields()[tagged[0]])
-    field = ".".join(str(part) for part in location) or "study"
-    line, found = _find(node, ("attributes", *location))
-    message = problem["msg"].removeprefix("Value error, ").replace(" after validation", "")
-    if kind == "extra_forbidden" or (is_key and kind == "literal_error"):
-        message = f"unknown field; allowed here: {', '.join(_fields_at(tagged[:-1]))}"
-    elif kind.startswith("union_tag"):
-        allowed = ", ".join(_place(tagged)["discriminator"]["mapping"])
-        message = f"given {given[location[-1]]!r}" if kind == "union_tag_invalid" and given else "is missing"
-        message += f"; allowed: {allowed}"
-    elif kind == "missing":
-        message = "is missing"
-    elif kind.startswith("model_") or kind == "dict_type":
-        fields = _fields_at(tagged)
-        among = f" with fields among {', '.join(fields)}" if fields else ""
-        message = f"given {_shown(given)}; expected a block{among}"
-    elif union:
-        message = f"given {_shown(given)}; input should be a valid {', '.join(union[:-1])} or {union[-1]}"
-        message += _hint("string_type", given, found)
-    elif kind not in ("value_error", "too_short", "too_long"):
-        hint = _hint(kind, given, None if is_key else found)
-        message = f"given {_shown(given)}; {message[:1].lower()}{message[1:]}{hint}"
-    return f"{path}:{line}: {field}: {message}"
-
-
-def _shown(given: object) -> str:
-    if isinstance(given, (dict, list)):
-        return "a block" if isinstance(given, dict) else "a list"
-    return "nothing" if given is None else repr(given)
-
-
-def _hint(kind: str, given: object, found: yaml.Node | None) -> str:
-    """What to do where YAML reads something else than what one sees."""
-    if kind == "string_type" and isinstance(given, (bool, int, float, date)):
-        return "; write it in quotes" + (f": '{found.value}'" if isinstance(found, yaml.ScalarNode) else "")
-    if kind == "float_type" and isinstance(given, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", given):
-        return "; YAML takes it for text: write it like 1.0e-3, with a point and a sign, without quotes"
-    return ""
-
-
-def _tag_fields() -> dict[str, str]:
-    """The blocks that have several forms, each with the field that tells which."""
-    return {
-        name: field.discriminator
-        for name, field in Study.model_fields.items()
-        if isinstance(field.discriminator, str)
-    }
-
-
-def _fields_at(location: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields allowed at a place of the study, for error messages; empty where all are."""
-    place = _place(location)
-    if "discriminator" in place:
-        return [place["discriminator"]["propertyName"]]
-    return sorted(place.get("properties", place.get("propertyNames", {}).get("enum", [])))
-
-
-def _union_at(location: tuple[int | str, ...]) -> list[str]:
-    """Types of a value that may be of several plain ones, of which pydantic names each in an error of its own."""
-    types = [option.get("type") for option in _place(location).get("anyOf", [])]
-    return types if len(types) > 1 and "null" not in types else []
-
-
-def _place(location: tuple[int | str, ...]) -> dict[str, Any]:
-    """JSON schema of a block of the study, or of a value; a location as in pydantic's errors."""
-    schema = place = Study.model_json_schema()
-    for part in location:
-        if "discriminator" in place:
-            found = {"$ref": place["discriminator"]["mapping"][part]}
-        elif part in place.get("properties", {}):
-            found = place["properties"][part]
-        else:  # a block whose fields bear any name, or an optional one
-            options = [place, *place.get("anyOf", [])]
-            found = next(
-                option["additionalProperties"] for option in options if "additionalProperties" in option
-            )
-        references = [option["$ref"] for option in (found, *found.get("anyOf", [])) if "$ref" in option]
-        place = schema["$defs"][references[0].rsplit("/", 1)[1]] if references else found
-    return place
-
-
-def _find(node: yaml.Node | None, location: tuple[int | str, ...]) -> tuple[int, yaml.Node | None]:
-    """Line of the deepest part of a location that the file holds, and what stands there if it holds all of it."""
-    line = 1
-    for part in location:
-        if isinstance(node, yaml.MappingNode):
-            found = [(key, value) for key, value in node.value if str(key.value) == str(part)]
-            if not found:
-                return line, None
-            line, node = found[0][0].start_mark.line + 1, found[0][1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = line if node is None else node.start_mark.line + 1
-        else:
-            return line, None
-    return line, node
