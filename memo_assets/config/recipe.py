@@ -1,10 +1,19 @@
 """Settings of training, of the shadow models, and of what is computed from them."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from memo_assets.config.base import Config, Seed, Share
+
+
+def _by_rule(epochs: int, first_epoch: int, every: int) -> list[float]:
+    """Checkpoints: `first_epoch` equal parts of the first epoch, then every n-th epoch, and the last one."""
+    first = [part / first_epoch for part in range(first_epoch + 1)]
+    return [
+        *first,
+        *(float(epoch) for epoch in range(2, epochs + 1) if epoch % every == 0 or epoch == epochs),
+    ]
 
 
 class Training(Config):
@@ -15,7 +24,9 @@ class Training(Config):
     batch_size: int = Field(ge=1, description="Samples per optimizer step.")
     epochs: int = Field(ge=1, description="Passes over the model's training samples.")
     checkpoints: list[float] = Field(
-        min_length=2, description="Epochs at which weights and logits are kept; from 0 to the last epoch."
+        min_length=2,
+        description="Epochs at which weights and logits are kept, from 0 to the last epoch. Or a rule that makes the list: "
+        "{first_epoch: 5, every: 2} keeps every fifth of the first epoch, then every second epoch, and the last.",
     )
     warmup_steps: int = Field(default=0, ge=0, description="Steps in which the learning rate rises from 0.")
     schedule: Literal["constant", "linear"] = Field(
@@ -24,6 +35,19 @@ class Training(Config):
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="Each model's gradient is clipped to this norm."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _checkpoints_by_rule(cls, given: Any) -> Any:
+        if not isinstance(given, dict) or not isinstance(given.get("checkpoints"), dict):
+            return given
+        rule, epochs = given["checkpoints"], given.get("epochs")
+        if set(rule) != {"first_epoch", "every"} or not all(type(n) is int and n >= 1 for n in rule.values()):
+            raise ValueError(
+                f"checkpoints: given {rule}; expected a list of epochs, or the rule {{first_epoch: parts, every: epochs}} "
+                "with whole numbers from 1"
+            )
+        return {**given, "checkpoints": _by_rule(epochs, **rule)} if type(epochs) is int else given
 
     @model_validator(mode="after")
     def _checkpoints_in_order(self) -> "Training":
