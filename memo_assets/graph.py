@@ -10,6 +10,7 @@ import json
 from dataclasses import dataclass
 
 from memo_assets.config import Study
+from memo_assets.config.base import Config
 
 
 @dataclass(frozen=True)
@@ -91,22 +92,41 @@ def code_versions(study: Study) -> dict[str, str]:
     Args:
         study: the study's settings.
     """
-    settings = study.model_dump(mode="json")
+    settings = _settings(study)
     versions: dict[str, str] = {}
     for name, step in steps(study).items():
         parts = {
             "step": name,
             "algorithm": step.algorithm,
-            "fields": {field: _lookup(settings, field) for field in step.fields},
+            "fields": {
+                field: value for field in step.fields if (value := _lookup(settings, field)) is not _ABSENT
+            },
             "upstream": {upstream: versions[upstream] for upstream in step.upstream},
         }
         versions[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return versions
 
 
-def _lookup(settings: dict, field: str) -> object:
+def _settings(block: Config) -> dict[str, object]:
+    """All settings of a block as JSON values, without those of `Config.added_later` that are at their default."""
+    settings = block.model_dump(mode="json")
+    for name, field in type(block).model_fields.items():
+        value = getattr(block, name)
+        if name in block.added_later and value == field.get_default(call_default_factory=True):
+            del settings[name]
+        elif isinstance(value, Config):
+            settings[name] = _settings(value)
+    return settings
+
+
+_ABSENT = object()
+
+
+def _lookup(settings: dict[str, object], field: str) -> object:
     value: object = settings
     for part in field.split("."):
         assert isinstance(value, dict)
-        value = value[part]
+        value = value.get(part, _ABSENT)
+        if value is _ABSENT:
+            break
     return value

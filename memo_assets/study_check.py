@@ -1,9 +1,13 @@
-"""Checking a study as far as that goes without training: settings, data, splits, steps."""
+"""Checking a study as far as that goes without training: settings, data, splits, steps, tokens."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memo_assets.config import Study
 from memo_assets.study_file import StudyError, load_study
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def check_study(name_or_path: str | Path) -> dict[str, object]:
@@ -13,7 +17,7 @@ def check_study(name_or_path: str | Path) -> dict[str, object]:
         name_or_path: a `defs.yaml`, its folder, or the name of a built-in study.
 
     Returns:
-        Facts for the reader: samples, splits, steps.
+        Facts for the reader: samples, splits, steps, and tokens where the base model's tokenizer is there.
 
     Raises:
         StudyError: the file is invalid, or its data or recipe cannot be used; the message says what to change.
@@ -56,4 +60,34 @@ def _check_data(study: Study) -> dict[str, object]:
         "models": f"{study.shadows.models}, each trained on {n_train} samples",
         "steps": f"{max(points.values())} ({steps_per_epoch(study.training, n_train)} per epoch), "
         f"{len(points)} checkpoints",
+        **_check_tokens(study, samples),
+    }
+
+
+def _check_tokens(study: Study, samples: "pd.DataFrame") -> dict[str, object]:
+    """Tokenize all samples if the tokenizer is on this machine; a study that makes its model has none before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if study.model.kind != "pretrained":
+        return {}
+    assert study.prompt is not None
+    name, revision, limit = study.model.name, study.model.revision, study.training.max_length
+    there = Path(name).is_dir() or isinstance(
+        try_to_load_from_cache(name, "config.json", revision=revision), str
+    )
+    if there:  # only now what takes seconds to import
+        from memo_assets.data.tokens import tokenize
+        from memo_assets.models.base import local_tokenizer
+
+        tokenizer = local_tokenizer(name, revision)
+        if tokenizer is not None:
+            made = tokenize(samples, tokenizer, scoring=study.prompt.scoring, max_length=limit)
+            text = f"{made.lengths.mean():.0f} on average, {made.lengths.max()} at most, before the answer"
+            if limit is not None:
+                cut = samples["sample_id"][made.cut]
+                first = f", the first of sample {cut.iloc[0]}" if len(cut) else ""
+                text += f"; {len(cut)} of {len(samples)} prompts lose their beginning to max_length = {limit}{first}"
+            return {"tokens": text}
+    return {
+        "tokens": f"not counted, for the tokenizer of {name} is not on this machine; memo fetch brings it"
     }

@@ -27,6 +27,10 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("lora.rank", 3, ADAPTERS_DOWN),
     ("training.learning_rate", 0.02, ADAPTERS_DOWN),
     ("training.checkpoints", [0, 2], ADAPTERS_DOWN),
+    ("training.accumulation", 2, ADAPTERS_DOWN),
+    ("training.max_length", 64, ADAPTERS_DOWN),
+    ("training.loss", "text", ADAPTERS_DOWN),
+    ("prompt.scoring", "sequence", SAMPLES_DOWN),
     ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.smi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.mahalanobis_components", 50, {"layer_scores", *SCORES_DOWN}),
@@ -67,6 +71,25 @@ def test_no_block_of_settings_is_forgotten() -> None:
     assert blocks == set(Study.model_fields)
     read = {field.split(".")[0] for step in steps(study(CITIES)).values() for field in step.fields}
     assert set(Study.model_fields) - read == {"name", "compute"}
+
+
+def test_a_field_that_came_later_changes_no_code_version_at_its_default(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    base = study(CITIES)
+    before = code_versions(base)
+    assert differing(base, study(CITIES, {"training.accumulation": 1, "prompt.scoring": "token"})) == set()
+    monkeypatch.setattr(type(base.training), "added_later", frozenset())
+    assert {name for name, version in code_versions(base).items() if version != before[name]} == ADAPTERS_DOWN
+
+
+def test_every_field_that_a_step_reads_exists() -> None:
+    settings = study(CITIES).model_dump(mode="json")
+    for step in steps(study(CITIES)).values():
+        for field in step.fields:
+            place = settings
+            for part in field.split("."):
+                place = place[part]
 
 
 def test_a_raised_algorithm_marks_its_step_and_all_below(monkeypatch: pytest.MonkeyPatch) -> None:

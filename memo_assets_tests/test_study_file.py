@@ -23,7 +23,8 @@ from memo_assets.study_file import (
 from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, line_of, write_study
 
 TRAINING_FIELDS = (
-    "batch_size, checkpoints, epochs, learning_rate, max_grad_norm, schedule, warmup_steps, weight_decay"
+    "accumulation, batch_size, checkpoints, epochs, learning_rate, loss, max_grad_norm, max_length, schedule, "
+    "warmup_steps, weight_decay"
 )
 HEAD = f"type: {COMPONENT_TYPE}\nattributes:\n"
 
@@ -514,7 +515,7 @@ BAD_DATA: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
     "checkpoint between two steps": (
         csv(rows()),
         {"training.checkpoints": [0, 0.3, 2]},
-        "checkpoint 0.3 is 0.6 steps with 2 steps per epoch (13 samples in batches of 8), expected a whole number; the "
+        "checkpoint 0.3 is 0.6 steps with 2 steps per epoch (13 samples, 8 per step), expected a whole number; the "
         "nearest allowed epoch is 0.5",
     ),
 }

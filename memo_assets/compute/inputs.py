@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from memo_assets.compute.items import WorkItem
+from memo_assets.compute.reporting import say
 from memo_assets.config import Study
 from memo_assets.store.files import read_json
 from memo_assets.training.task import Task
@@ -48,7 +49,14 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
         name, dtype, revision = record["name"], record["dtype"], record["revision"]
     model, tokenizer = load_base(name, dtype, revision, device=device)
     assert study.lora is not None
-    return LanguageTask(model, tokenize(samples, tokenizer), study.lora, seeds=item.seeds, base_name=name)
+    assert study.prompt is not None
+    recipe = study.training
+    tokens = tokenize(samples, tokenizer, scoring=study.prompt.scoring, max_length=recipe.max_length)
+    if n_cut := int(tokens.cut.sum()):
+        say(
+            f"{n_cut} of {len(samples)} prompts are longer than {recipe.max_length} tokens and lose their beginning"
+        )
+    return LanguageTask(model, tokens, study.lora, seeds=item.seeds, loss=recipe.loss, base_name=name)
 
 
 def _device(study: Study) -> torch.device:

@@ -115,6 +115,12 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
         on_progress=lambda done, total: on_progress(done, total, "steps"),
         should_stop=should_stop,
     )
+    cut: dict[str, object] = {}
+    if study.training.max_length is not None:
+        from memo_assets.training.language import LanguageTask
+
+        assert isinstance(task, LanguageTask)
+        cut["cut_prompts"] = task.n_cut
     results: Results = {}
     for seed in item.seeds:
         folder = made / f"seed={seed}"
@@ -133,6 +139,7 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             "train_samples": int(rows.shape[1]),
             "last_train_loss": log[-1]["train_loss_mean"],
             "packed_with": len(item.seeds),
+            **cut,
         }
         version = content_hash(*(layout.adapter(seed, epoch) for epoch in study.training.checkpoints))
         results[seed] = SeedResult(data_version=version, facts=facts)

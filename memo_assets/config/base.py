@@ -1,6 +1,6 @@
 """What every block of settings shares."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,10 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 
 class Config(BaseModel):
     """A frozen block of settings that refuses fields it does not know and values of another type."""
+
+    # Fields that came when studies had been run already. At its default such a field changes no result and is left out
+    # of code versions (see `graph`), so that finished work stays fresh.
+    added_later: ClassVar[frozenset[str]] = frozenset()
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -1,6 +1,6 @@
 """Settings of the labelled data and of the prompts made of it."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -47,8 +47,15 @@ class TableData(Config):
 class Prompt(Config):
     """How a sample becomes text. `{text}` stands for the sample's text, `{options}` for its list of options."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"scoring"})
+
     templates: list[str] = Field(
         min_length=1, description="One is drawn per sample; the answer follows after one space."
+    )
+    scoring: Literal["token", "sequence"] = Field(
+        default="token",
+        description="What an option's logit is. token: the logit of its first token, by which options must differ; "
+        "sequence: the summed log-probability of all its tokens.",
     )
 
     @model_validator(mode="after")

@@ -1,6 +1,6 @@
 """Settings of training, of the shadow models, and of what is computed from them."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,9 +19,17 @@ def _by_rule(epochs: int, first_epoch: int, every: int) -> list[float]:
 class Training(Config):
     """One model's training run."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"accumulation", "max_length", "loss"})
+
     learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay of AdamW.")
-    batch_size: int = Field(ge=1, description="Samples per optimizer step.")
+    batch_size: int = Field(ge=1, description="Samples of one pass through the model, forward and backward.")
+    accumulation: int = Field(
+        default=1,
+        ge=1,
+        description="Passes per optimizer step, which sees batch_size x accumulation samples; the last step of an epoch "
+        "may see fewer. The gradient is that of the mean loss of all of them.",
+    )
     epochs: int = Field(ge=1, description="Passes over the model's training samples.")
     checkpoints: list[float] = Field(
         min_length=2,
@@ -34,6 +42,17 @@ class Training(Config):
     )
     max_grad_norm: float = Field(
         default=1.0, gt=0, description="Each model's gradient is clipped to this norm."
+    )
+    max_length: int | None = Field(
+        default=None,
+        ge=2,
+        description="Language studies: most tokens of a prompt with its answer. Longer prompts lose their beginning, "
+        "never the answer; how many do is reported. By default none is cut.",
+    )
+    loss: Literal["answer", "text"] = Field(
+        default="answer",
+        description="Language studies: train on the answer alone, or on every token of prompt and answer. What is "
+        "stored and judged is the loss of the answer in either case.",
     )
 
     @model_validator(mode="before")

@@ -73,6 +73,9 @@ class Study(Config):
         if not self.is_language and (self.prompt is not None or self.lora is not None):
             extra = "prompt" if self.prompt is not None else "lora"
             raise ValueError(f"a vision study has no use for the block `{extra}`: remove it")
+        if not self.is_language and (self.training.max_length is not None or self.training.loss != "answer"):
+            extra = "loss" if self.training.max_length is None else "max_length"
+            raise ValueError(f"a vision study has no tokens: remove training.{extra}")
         if self.model.kind == "tiny_llama" and self.data.source != "cities":
             raise ValueError(
                 "model.kind tiny_llama pretrains on names left over from data.source cities; "

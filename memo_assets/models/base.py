@@ -49,6 +49,21 @@ def load_base(
     return model.eval(), tokenizer
 
 
+def local_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase | None:
+    """Tokenizer of a base model in a directory or in the hub's cache; None if it is not there. The hub is not asked.
+
+    Args:
+        name: a directory that holds model and tokenizer, or a hub id.
+        revision: commit of the hub repository; None takes the newest one of the cache.
+    """
+    try:
+        return AutoTokenizer.from_pretrained(
+            str(name), revision=revision, local_files_only=True, trust_remote_code=False
+        )
+    except OSError:
+        return None
+
+
 def hub_commit(name: str, revision: str | None = None) -> str | None:
     """Commit that a revision of a hub model stands for in the cache, which alone is asked; None for a directory.
 

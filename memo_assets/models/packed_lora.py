@@ -42,18 +42,36 @@ class AdapterDropout:
         self.keep = 1 - probability
         self._seeds = tuple(seeds)
         self._generators: list[torch.Generator] = []
-        self._batch, self._lengths = 0, ()
+        self._batch, self._lengths, self._answers = 0, (), ()
 
     @property
     def active(self) -> bool:
         """Whether a training step is under way that drops anything."""
         return bool(self._generators)
 
-    def start(self, step: int, batch: int, lengths: Sequence[int], *, device: torch.device | str) -> None:
-        """Begin a training step: `batch` samples per adapter, adapter k padded to `lengths[k]` tokens."""
+    def start(
+        self,
+        step: int,
+        batch: int,
+        lengths: Sequence[int],
+        *,
+        device: torch.device | str,
+        answers: Sequence[int] | None = None,
+    ) -> None:
+        """Begin a training step.
+
+        Args:
+            step: number of the pass in the run.
+            batch: samples per adapter.
+            lengths: tokens to which adapter k is padded.
+            device: where masks are drawn.
+            answers: positions per sample, padded likewise, of modules that see only those which predict its answer;
+                one by default.
+        """
         if self.keep < 1:
             self._generators = [seeded_generator(s, _DROPOUT, step, device=device) for s in self._seeds]
             self._batch, self._lengths = batch, tuple(lengths)
+            self._answers = tuple(answers or [1] * len(self._seeds))
 
     def stop(self) -> None:
         """End the training step: no dropout from here on."""
@@ -63,17 +81,19 @@ class AdapterDropout:
         """Ones where x [K, batch * tokens, d] is kept, zeros where it is dropped; not yet scaled by 1 / keep.
 
         Raises:
-            ValueError: x holds neither one token per sample nor the padded length of the pack.
+            ValueError: x holds neither the positions of the answers nor all positions of the padded pack.
         """
         n_tokens, width = x.shape[1] // self._batch, x.shape[2]
-        if n_tokens not in (1, max(self._lengths)):
+        if n_tokens not in (max(self._answers), max(self._lengths)):
             raise ValueError(
-                f"a target module got {n_tokens} tokens per sample, expected 1 or {max(self._lengths)}: its model "
-                "regroups tokens, which packed adapters with dropout cannot follow; set lora.dropout to 0"
+                f"a target module got {n_tokens} tokens per sample, expected {max(self._answers)} or "
+                f"{max(self._lengths)}: its model regroups tokens, which packed adapters with dropout cannot follow; "
+                "set lora.dropout to 0"
             )
+        own_lengths = self._lengths if n_tokens == max(self._lengths) else self._answers
         # Float32 whatever x is: bf16 would round the probability. Uniform draws take half the time of Bernoulli's.
         drawn = torch.zeros(len(self._seeds), self._batch, n_tokens, width, device=x.device)
-        for k, (generator, length) in enumerate(zip(self._generators, self._lengths, strict=True)):
+        for k, (generator, length) in enumerate(zip(self._generators, own_lengths, strict=True)):
             if length >= n_tokens:
                 drawn[k].uniform_(generator=generator)
             else:

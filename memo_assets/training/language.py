@@ -1,16 +1,19 @@
-"""The language task: K adapters of one frozen causal language model, trained on the answer token.
+"""The language task: K adapters of one frozen causal language model, trained on the answer or the whole text.
 
 What belongs here: batches of tokens, the pass through the model, losses and option logits. What does not: the
 adapters (`models`), how text becomes tokens (`data`), the loop (`loop`).
 
 Samples are padded on the right without an attention mask: a causal model never looks ahead, so what follows the last
-context token cannot change it. What need not see other positions runs on that one position of every sample only.
+token of a sample cannot change it. What need not see other positions runs on those that predict the answer only.
 What all samples of a prediction begin with is read once per model and its keys and values serve all of them.
+
+An answer of several tokens is given to the model up to its last token but one, and its log-probability is the sum over
+its tokens. Predicting so takes one pass over the samples for every option that has more than one token.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,12 +25,11 @@ from memo_assets.config import Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.models.packed_lora import pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
+from memo_assets.training.positions import CHECKED, at, only, position_wise
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
-# Architectures checked for two ways to save work: their last block may run on the answer's position alone after its
-# attention (see `_position_wise`), and a common beginning may be read once (see `_common_beginning`).
-CHECKED = ("llama", "mistral", "gemma", "qwen2", "qwen3")
+_NONE = -1  # stands where there is no token
 
 
 class LanguageTask:
@@ -42,6 +44,7 @@ class LanguageTask:
         samples: contexts and answer tokens of all N samples.
         lora: the adapters' settings.
         seeds: split seeds of the pack.
+        loss: what is trained: the answer, or the mean over every token of context and answer but the first.
         base_name: hub id or directory of the base, kept with exported adapters; by default where it was loaded from.
 
     Raises:
@@ -55,14 +58,16 @@ class LanguageTask:
         lora: Lora,
         *,
         seeds: Sequence[int],
+        loss: Literal["answer", "text"] = "answer",
         base_name: str | None = None,
     ) -> None:
         n = len(samples.given_index)
         self.lengths = samples.lengths
-        answers = samples.option_tokens[np.arange(n), samples.given_index]
+        self.n_cut = int(samples.cut.sum())
+        self._answers = samples.option_tokens[np.arange(n), samples.given_index]
         for problem, bad in (
             ("no context token", self.lengths < 1),
-            ("a given label that is no option", answers < 0),
+            ("a given label that is no option", self._answers[:, 0] < 0),
         ):
             if bad.any():
                 raise ValueError(
@@ -72,12 +77,14 @@ class LanguageTask:
         self.seeds = self._pack.seeds
         self._model = model.eval()
         self._device = next(model.parameters()).device
-        self._position_wise = _position_wise(model)
+        self._position_wise = position_wise(model)
         self._base_name = str(model.name_or_path) if base_name is None else base_name
         self._ids = samples.ids
         self._offsets = samples.offsets
-        self._options = torch.from_numpy(samples.option_tokens).to(self._device)
-        self._answers = torch.from_numpy(answers).to(self._device)
+        self._options = samples.option_tokens
+        self._given = samples.given_index
+        self._by_token = samples.scoring == "token"
+        self._loss = loss
         self.settings = {
             "lora": lora.model_dump(mode="json"),
             "samples": content_hash(samples.ids, samples.offsets, samples.option_tokens, samples.given_index),
@@ -88,30 +95,74 @@ class LanguageTask:
         return self._pack.parameters()
 
     def losses(self, rows: np.ndarray, step: int) -> Tensor:
-        """Cross-entropy of the answer token over the full vocabulary, [K, b], with dropout; see `Task`."""
-        own_lengths = self.lengths[rows].max(axis=1).tolist()
-        self._pack.dropout.start(step, rows.shape[1], own_lengths, device=self._device)
+        """Cross-entropy over the full vocabulary, [K, b], with dropout; see `Task`.
+
+        Summed over the tokens of the given answer, or the mean over all tokens of the text that have one before them.
+        """
+        answers = _trimmed(self._answers[rows])
+        n_tokens = (answers != _NONE).sum(axis=2)
+        self._pack.dropout.start(
+            step,
+            rows.shape[1],
+            (self.lengths[rows] + n_tokens - 1).max(axis=1).tolist(),
+            device=self._device,
+            answers=n_tokens.max(axis=1).tolist(),
+        )
         try:
-            logits, _ = self._answer_logits(rows, hidden=False)
+            if self._loss == "text":
+                logits, targets = self._text_logits(rows, answers)
+            else:
+                logits, _ = self._answer_logits(rows, answers, hidden=False)
+                targets = self._on_device(answers)
         finally:
             self._pack.dropout.stop()
-        answers = self._answers[torch.from_numpy(rows)]
-        return functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view(
-            rows.shape
-        )
+        of_tokens = functional.cross_entropy(
+            logits.flatten(0, -2), targets.flatten(), ignore_index=_NONE, reduction="none"
+        ).view(targets.shape)
+        summed = of_tokens.sum(dim=2)
+        return summed / (targets != _NONE).sum(dim=2) if self._loss == "text" else summed
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Option logits, answer loss and hidden states of all adapters on the same rows [b]; see `Task`."""
-        n_models = len(self.seeds)
         with torch.no_grad():
-            tiled = np.tile(rows, (n_models, 1))
-            logits, states = self._answer_logits(tiled, hidden=hidden, begun=self._common_beginning(rows))
-            index = torch.from_numpy(rows).to(self._device)
-            answers = self._answers[index].expand(n_models, -1)
-            loss = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
-            options = self._options[index].expand(n_models, -1, -1)
-            option_logits = logits.gather(2, options.clamp(min=0)).masked_fill(options < 0, -torch.inf)
+            if self._by_token:
+                return self._predict_by_token(rows, hidden=hidden)
+            option_logits, states = self._log_probabilities(rows, hidden=hidden)
+            given = self._on_device(self._given[rows]).expand(len(self.seeds), -1).unsqueeze(2)
+            return Prediction(option_logits, -option_logits.gather(2, given).squeeze(2), states)
+
+    def _predict_by_token(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
+        """Options judged by the logits of their first tokens."""
+        n_models = len(self.seeds)
+        logits, states = self._same_rows(rows, self._answers[rows], hidden=hidden)
+        logits = logits[:, :, 0]
+        answers = self._on_device(self._answers[rows, 0]).expand(n_models, -1)
+        loss = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
+        options = self._on_device(self._options[rows, :, 0]).expand(n_models, -1, -1)
+        option_logits = logits.gather(2, options.clamp(min=0)).masked_fill(options == _NONE, -torch.inf)
         return Prediction(option_logits, loss.view(n_models, len(rows)), states)
+
+    def _log_probabilities(self, rows: np.ndarray, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
+        """Log-probability of every option [K, b, C], -inf beyond a sample's own, and hidden states [L, K, b, d]."""
+        options = self._options[rows]
+        # Any pass tells the first tokens of all options, since no option is read before them.
+        logits, states = self._same_rows(rows, options[:, 0], hidden=hidden)
+        firsts = self._on_device(options[:, :, 0]).expand(len(self.seeds), -1, -1)
+        scores = logits[:, :, 0].log_softmax(dim=2).gather(2, firsts.clamp(min=0))
+        scores.masked_fill_(firsts == _NONE, -torch.inf)
+        for option in range(options.shape[1]):
+            longer = np.flatnonzero((options[:, option] != _NONE).sum(axis=1) > 1)
+            if not len(longer):
+                continue
+            tokens = _trimmed(options[longer, option])
+            if option:
+                logits, _ = self._same_rows(rows[longer], tokens, hidden=False)
+            else:
+                logits = logits[:, self._on_device(longer)]
+            further = self._on_device(tokens[:, 1:]).expand(len(self.seeds), -1, -1)
+            own = logits[:, :, 1:].log_softmax(dim=3).gather(3, further.clamp(min=0).unsqueeze(3)).squeeze(3)
+            scores[:, self._on_device(longer), option] += own.masked_fill(further == _NONE, 0).sum(dim=2)
+        return scores, states
 
     def export(self, k: int, directory: Path) -> None:
         """Write adapter k as PEFT does."""
@@ -121,33 +172,53 @@ class LanguageTask:
         """Read an adapter in PEFT's format into slot k."""
         load_adapter(self._pack, k, directory)
 
-    def _answer_logits(
-        self, rows: np.ndarray, *, hidden: bool, begun: int = 0
+    def _same_rows(
+        self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Float32 logits [K, b, V] at the last context token of rows [K, b], and hidden states [L, K, b, d].
+        """As `_answer_logits`, for the same rows [b] and answers [b, M] in all models."""
+        tiled, answers = (
+            np.tile(rows, (len(self.seeds), 1)),
+            np.tile(_trimmed(answers), (len(self.seeds), 1, 1)),
+        )
+        return self._answer_logits(tiled, answers, hidden=hidden, begun=self._common_beginning(rows))
 
-        The first `begun` tokens, the same in all rows, are read once per model.
+    def _answer_logits(
+        self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool, begun: int = 0
+    ) -> tuple[Tensor, Tensor | None]:
+        """Float32 logits [K, b, M, V] that predict the answers [K, b, M] of rows [K, b], and hidden states [L, K, b, d].
+
+        Hidden states are those that predict the first token of the answer. Where an answer has fewer than M tokens the
+        logits mean nothing. The first `begun` tokens, the same in all rows, are read once per model.
         """
-        lengths = self.lengths[rows.ravel()]
-        ids = self._padded(rows.ravel(), lengths)
-        last = torch.from_numpy(lengths - 1 - begun).to(self._device)
+        ids, _ = self._texts(rows, answers)
+        last = self.lengths[rows.ravel()] - 1 - begun
+        places = np.minimum(last[:, None] + np.arange(answers.shape[2]), ids.shape[1] - 1 - begun)
         cache = None
         if begun:
             beginning = ids[:1, :begun].expand(len(rows), -1)
             cache = self._model.get_decoder()(input_ids=beginning, use_cache=True).past_key_values
             cache.batch_repeat_interleave(rows.shape[1])
-        with _one_position(self._position_wise, last):
+        # Several positions fit into no residual stream: then only what comes after all blocks runs on them alone.
+        cut = self._position_wise if answers.shape[2] == 1 else self._position_wise[-1:]
+        with only(cut, self._on_device(places)):
             output = self._model(
                 input_ids=ids[:, begun:],
                 past_key_values=cache,
                 use_cache=cache is not None,
                 output_hidden_states=hidden,
             )
-        logits = output.logits.float().view(*rows.shape, -1)
+        logits = output.logits.float().view(*answers.shape, -1)
         if not hidden:
             return logits, None
-        states = torch.stack([_at(layer, last).float() for layer in output.hidden_states[1:]])
+        first = self._on_device(places[:, :1])
+        states = torch.stack([at(layer, first)[:, 0].float() for layer in output.hidden_states[1:]])
         return logits, states.view(len(states), *rows.shape, -1)
+
+    def _text_logits(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Float32 logits [K, b, T, V] at every position of rows [K, b], and the tokens there [K, b, T] to predict."""
+        ids, targets = self._texts(rows, answers)
+        logits = self._model(input_ids=ids, use_cache=False).logits.float()
+        return logits.view(*rows.shape, *logits.shape[1:]), targets.view(*rows.shape, -1)
 
     def _common_beginning(self, rows: np.ndarray) -> int:
         """How many tokens all these samples begin with, the last context token of each left out; 0 for one sample."""
@@ -158,56 +229,28 @@ class LanguageTask:
         differs = (ids != ids[0]).any(axis=0)
         return int(differs.argmax()) if differs.any() else longest
 
-    def _padded(self, rows: np.ndarray, lengths: np.ndarray) -> Tensor:
-        """Token ids [len(rows), longest], zeros after each context."""
-        columns = np.arange(lengths.max())
-        inside = columns < lengths[:, None]
-        positions = np.where(inside, self._offsets[rows][:, None] + columns, 0)
-        ids = np.where(inside, self._ids[positions], 0).astype(np.int64)
-        return torch.from_numpy(ids).to(self._device)
+    def _texts(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
+        """What rows [K, b] with their answers [K, b, M] give the model to read, and what comes next, both [K * b, T].
 
-
-def _position_wise(model: PreTrainedModel) -> list[nn.Module]:
-    """Modules after the model's last look at other positions, whose input may be cut to the answer's position.
-
-    For any architecture the output module. For those checked here also the last block from the attention's output
-    on: there the residual stream keeps all positions and the cut one is broadcast onto it, which is right at the
-    answer's position and read nowhere else. With two blocks this halves the work, with 32 it saves 3 %.
-    """
-    output_module = model.get_output_embeddings()
-    if output_module is None:
-        raise ValueError(
-            f"{type(model).__name__} has no output embeddings: a causal language model is expected"
+        The last token of an answer is not read. Beyond a text are zeros to read and `_NONE` to come.
+        """
+        rows, answers = rows.ravel(), answers.reshape(rows.size, -1)
+        ends = self.lengths[rows][:, None]
+        columns = np.arange(int((ends[:, 0] + (answers != _NONE).sum(axis=1)).max()))
+        context = self._ids[np.where(columns < ends, self._offsets[rows][:, None] + columns, 0)]
+        behind = (columns - ends).clip(0, answers.shape[1] - 1)
+        answer = np.where(
+            columns < ends + answers.shape[1], np.take_along_axis(answers, behind, axis=1), _NONE
         )
-    if model.config.model_type not in CHECKED:
-        return [output_module]
-    decoder = model.get_decoder()
-    last = f"layers.{model.config.num_hidden_layers - 1}"
-    names = [f"{last}.self_attn.o_proj", f"{last}.post_attention_layernorm", "norm"]
-    return [*(decoder.get_submodule(name) for name in names), output_module]
+        texts = np.where(columns < ends, context, answer).astype(np.int64)
+        targets = texts[:, 1:]
+        return self._on_device(np.where(targets == _NONE, 0, texts[:, :-1])), self._on_device(targets)
+
+    def _on_device(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)
 
 
-@contextmanager
-def _one_position(modules: list[nn.Module], last: Tensor) -> Iterator[None]:
-    """Cut the input [B, T, d] of modules to [B, 1, d], the position `last` [B] of each sample.
-
-    Hooks rather than calls of inner modules, because what surrounds them (scaling, soft caps) differs between
-    architectures.
-    """
-
-    def cut(_module: nn.Module, args: tuple[Tensor]) -> tuple[Tensor]:
-        return (_at(args[0], last).unsqueeze(1),)
-
-    handles = [module.register_forward_pre_hook(cut) for module in modules]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _at(states: Tensor, last: Tensor) -> Tensor:
-    """States [B, d] at position `last` of [B, T, d], or of [B, 1, d] that is cut already."""
-    if states.shape[1] == 1:
-        return states[:, 0]
-    return states[torch.arange(len(last), device=last.device), last]
+def _trimmed(answers: np.ndarray) -> np.ndarray:
+    """Answers [..., M] without the places that none of them uses."""
+    used = (answers != _NONE).any(axis=tuple(range(answers.ndim - 1)))
+    return answers[..., : max(1, int(used.sum()))]

@@ -4,7 +4,8 @@ What belongs here: optimizer, gradient clipping, learning rate, checkpoints and 
 not: files of checkpoints (the caller's `on_checkpoint`), the models (`language`, `vision`).
 
 The loss of a step is the sum over models of the mean over each model's batch, and gradients are clipped per model, so
-that every model is trained as if it were alone.
+that every model is trained as if it were alone. A step may take its batch in several passes, whose gradients add up
+to that of the batch as a whole.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from torch import Tensor
 from memo_assets.config import Training
 from memo_assets.training.batches import pack_batches
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
-from memo_assets.training.schedule import checkpoint_steps, learning_rate, steps_per_epoch
+from memo_assets.training.schedule import checkpoint_steps, learning_rate, step_size, steps_per_epoch
 from memo_assets.training.state import RunState, content_hash, load_state, save_state
 from memo_assets.training.task import Task
 
@@ -108,12 +109,12 @@ def train(
         epoch, position = divmod(step, per_epoch)
         if not batches or position == 0:
             batches = pack_batches(
-                train_rows, task.lengths, epoch, seeds=task.seeds, batch_size=recipe.batch_size
+                train_rows, task.lengths, epoch, seeds=task.seeds, batch_size=step_size(recipe)
             )
         rate = learning_rate(recipe, step, total)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses.append(_step(task, optimizer, batches[position], step=step, max_norm=recipe.max_grad_norm))
+        losses.append(_step(task, optimizer, batches[position], step=step, recipe=recipe))
         done = step + 1
         if on_progress is not None:
             on_progress(done, total)
@@ -150,18 +151,24 @@ def clip_per_model(gradients: list[Tensor], max_norm: float) -> Tensor:
 
 
 def _step(
-    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, *, step: int, max_norm: float
+    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, *, step: int, recipe: Training
 ) -> Tensor:
     """One optimizer step on rows [K, b]; returns the losses [K, b]."""
-    loss = task.losses(rows, step)
-    _check_finite(loss.detach(), "training loss", task, step)
-    loss.mean(dim=1).sum().backward()
+    n_samples = rows.shape[1]
+    losses: list[Tensor] = []
+    for first in range(0, n_samples, recipe.batch_size):
+        # Passes are numbered through the run, so that no two draw the same dropout masks.
+        number = step * recipe.accumulation + len(losses)
+        loss = task.losses(rows[:, first : first + recipe.batch_size], number)
+        _check_finite(loss.detach(), "training loss", task, step)
+        (loss.sum() / n_samples).backward()
+        losses.append(loss.detach())
     gradients = [p.grad for p in task.parameters().values() if p.grad is not None]
-    norms = clip_per_model(gradients, max_norm)
+    norms = clip_per_model(gradients, recipe.max_grad_norm)
     _check_finite(norms.unsqueeze(1), "gradient norm", task, step)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return loss.detach()
+    return torch.cat(losses, dim=1)
 
 
 def _check_finite(values: Tensor, name: str, task: Task, step: int) -> None:

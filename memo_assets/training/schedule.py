@@ -8,11 +8,16 @@ import math
 from memo_assets.config import Training
 
 
+def step_size(recipe: Training) -> int:
+    """Samples that one optimizer step sees, over all its passes through the model."""
+    return recipe.batch_size * recipe.accumulation
+
+
 def steps_per_epoch(recipe: Training, n_train: int) -> int:
-    """Optimizer steps in one pass over n_train samples; the last batch may be smaller and is never dropped."""
+    """Optimizer steps in one epoch over n_train samples; the smaller last one is never dropped."""
     if n_train < 1:
         raise ValueError(f"a model needs at least 1 training sample, given {n_train}")
-    return math.ceil(n_train / recipe.batch_size)
+    return math.ceil(n_train / step_size(recipe))
 
 
 def checkpoint_steps(recipe: Training, n_train: int) -> dict[float, int]:
@@ -28,8 +33,8 @@ def checkpoint_steps(recipe: Training, n_train: int) -> dict[float, int]:
         if not math.isclose(epoch * per_epoch, step, rel_tol=1e-9, abs_tol=1e-9):
             raise ValueError(
                 f"checkpoint {epoch} is {epoch * per_epoch:g} steps with {per_epoch} steps per epoch ({n_train} "
-                f"samples in batches of {recipe.batch_size}), expected a whole number; the nearest allowed epoch "
-                f"is {step / per_epoch!r}, or change training.batch_size"
+                f"samples, {step_size(recipe)} per step), expected a whole number; the nearest allowed epoch "
+                f"is {step / per_epoch!r}, or change training.batch_size or training.accumulation"
             )
         steps[epoch] = step
     return steps

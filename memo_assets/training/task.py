@@ -16,7 +16,8 @@ class Prediction(NamedTuple):
     """Outputs of K models on b samples.
 
     option_logits: float32 [K, b, C], logits of each sample's own options, -inf beyond their number.
-    loss: float32 [K, b], cross-entropy of the given label over everything the model can answer: the training loss.
+    loss: float32 [K, b], cross-entropy of the given label over everything the model can answer; what is trained,
+        unless the recipe asks for the loss on the whole text.
     hidden: float32 [L, K, b, d], hidden states of layers 1 to L where the answer is predicted, or None.
     """
 
@@ -48,7 +49,12 @@ class Task(Protocol):
         ...
 
     def losses(self, rows: np.ndarray, step: int) -> Tensor:
-        """Training loss per sample [K, b], with gradient, for rows int64 [K, b] at optimizer step `step`."""
+        """Training loss per sample [K, b], with gradient, for rows int64 [K, b].
+
+        Args:
+            rows: positions in the data set, of each model.
+            step: number of the pass in the run, from 0; what is drawn at random in a pass depends on it.
+        """
         ...
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:

@@ -89,7 +89,7 @@ def test_context_and_answers_join_to_the_tokens_of_the_full_text(tokenizer):
     for i, (prompt, options) in enumerate(zip(frame["prompt"], frame["options"], strict=True)):
         for c, option in enumerate(options):
             full = tokenizer(f"{prompt} {option}")["input_ids"]
-            joined = [*context(made, i), made.option_tokens[i, c]]
+            joined = [*context(made, i), made.option_tokens[i, c, 0]]
             assert full[: len(joined)] == joined
     assert made.given_index.tolist() == [1, 0]
 
@@ -99,12 +99,12 @@ def test_known_tokens_by_hand():
     tokenizer = byte_level()
     assert made.offsets[0] == 0
     assert tokenizer.convert_ids_to_tokens(context(made, 0)) == ["<s>", "Where", "Ġis", "ĠZÃ¼rich", "?"]
-    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0].tolist()) == [
+    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0, :, 0].tolist()) == [
         "ĠSweden",
         "ĠSwitzerland",
         "ĠNorway",
     ]
-    assert made.option_tokens[1, 2] == -1
+    assert made.option_tokens[1, 2, 0] == -1
     assert made.lengths.tolist() == np.diff(made.offsets).tolist()
     assert len(made.ids) == made.offsets[-1]
 
@@ -113,7 +113,7 @@ def test_a_space_token_of_its_own_belongs_to_the_context():
     tokenizer = byte_level(vocabulary=258)
     made = tokenize(samples(["Hi?"], [["A", "B"]]), tokenizer)
     assert tokenizer.convert_ids_to_tokens(context(made, 0)) == ["<s>", "H", "i", "?", "Ġ"]
-    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0].tolist()) == ["A", "B"]
+    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0, :, 0].tolist()) == ["A", "B"]
 
 
 def test_a_prompt_that_ends_otherwise_before_an_answer():
@@ -121,15 +121,17 @@ def test_a_prompt_that_ends_otherwise_before_an_answer():
     assert tokenizer.tokenize("a?") == ["a", "?"]
     made = tokenize(samples(["a?"], [["b", "q"]]), tokenizer)
     assert tokenizer.convert_ids_to_tokens(context(made, 0)) == ["a", "? "]
-    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0].tolist()) == ["b", "q"]
+    assert tokenizer.convert_ids_to_tokens(made.option_tokens[0, :, 0].tolist()) == ["b", "q"]
 
 
 def test_chunks_change_nothing(monkeypatch):
-    frame = samples([f"Where is {'x' * k}?" for k in range(7)], [["Sweden", "Norway"]] * 7)
-    whole = tokenize(frame, byte_level())
+    options = [["Sweden", "Norway"], ["Sweden", "Österåker"]]
+    frame = samples([f"Where is {'x' * k}?" for k in range(7)], [options[k % 4 == 3] for k in range(7)])
+    settings = {"scoring": "sequence", "max_length": 10}
+    whole = tokenize(frame, byte_level(), **settings)
     monkeypatch.setattr(tokens, "CHUNK", 3)
-    cut = tokenize(frame, byte_level())
-    for name in ("ids", "offsets", "option_tokens", "given_index"):
+    cut = tokenize(frame, byte_level(), **settings)
+    for name in ("ids", "offsets", "option_tokens", "given_index", "whole_lengths"):
         np.testing.assert_array_equal(getattr(cut, name), getattr(whole, name))
 
 
@@ -145,6 +147,54 @@ def test_options_that_share_their_first_token():
     frame = samples(["Where?", "Where?"], [["Sweden", "Norway"], ["Norway", "Norway town"]])
     with pytest.raises(DataError, match=r"sample 101: options share .*'Norway town': \['ĠNorway', .*rename"):
         tokenize(frame, byte_level())
+
+
+def test_all_tokens_of_the_options_are_kept_when_scored_as_a_whole():
+    tokenizer = byte_level(vocabulary=262)
+    options = [["Norway", "Nordic", "Sweden"], ["Sweden", "Österåker"]]
+    frame = samples(["Where?", "Where is 東京?"], options)
+    made = tokenize(frame, tokenizer, scoring="sequence")
+    assert made.scoring == "sequence"
+    for i, (prompt, row) in enumerate(zip(frame["prompt"], frame["options"], strict=True)):
+        for c, option in enumerate(row):
+            own = made.option_tokens[i, c]
+            full = tokenizer(f"{prompt} {option}")["input_ids"]
+            assert full == [*context(made, i), *own[own >= 0].tolist(), 1]
+    assert (made.option_tokens[1, 2] == -1).all()
+    with pytest.raises(DataError, match=r"share their first token.*or set prompt\.scoring: sequence"):
+        tokenize(frame, tokenizer)
+
+
+def test_an_option_that_begins_another_cannot_be_scored_as_a_whole():
+    frame = samples(["Where?"] * 2, [["Sweden", "Norway"], ["Norway town", "Norway"]])
+    with pytest.raises(
+        DataError, match=r"sample 101: an option is the beginning of another.*'Norway': \['ĠNorway'\]"
+    ):
+        tokenize(frame, byte_level(), scoring="sequence")
+
+
+def test_a_long_prompt_loses_its_beginning_and_never_its_answer():
+    tokenizer = byte_level()
+    frame = samples(["Where is Zürich?", "Oslo?"], [["Sweden", "Norway"]] * 2)
+    whole = tokenize(frame, tokenizer)
+    assert whole.lengths.tolist() == [5, 4]  # <s> Where is Zürich ?
+    assert not whole.cut.any()
+    made = tokenize(frame, tokenizer, max_length=5)
+    assert tokenizer.convert_ids_to_tokens(context(made, 0)) == ["<s>", "Ġis", "ĠZÃ¼rich", "?"]
+    assert context(made, 1) == context(whole, 1)
+    np.testing.assert_array_equal(made.option_tokens, whole.option_tokens)
+    assert made.whole_lengths is not None
+    assert made.whole_lengths.tolist() == [5, 4]
+    assert made.cut.tolist() == [True, False]
+
+
+def test_the_longest_option_counts_in_the_length():
+    tokenizer = byte_level()
+    frame = samples(["Where is Zürich?"], [["Sweden", "Norway Norway"]])
+    made = tokenize(frame, tokenizer, scoring="sequence", max_length=5)
+    assert tokenizer.convert_ids_to_tokens(context(made, 0)) == ["<s>", "ĠZÃ¼rich", "?"]
+    with pytest.raises(DataError, match=r"sample 100: its longest option has 2 tokens.*max_length = 3"):
+        tokenize(frame, tokenizer, scoring="sequence", max_length=3)
 
 
 def test_a_context_that_depends_on_the_answer():

@@ -1,12 +1,19 @@
 """Packed adapters, their files, and the base model they sit on."""
 
 import copy
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from peft import PeftModel
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+)
 
 from memo_assets.config import Lora
 from memo_assets.models.base import load_base
@@ -29,8 +36,31 @@ def _llama(*, tied: bool = False) -> LlamaForCausalLM:
     return LlamaForCausalLM(config).eval()
 
 
-def _packed(model: LlamaForCausalLM, seeds: list[int] = SEEDS) -> PackedLora:
-    lora = Lora(rank=3, alpha=7.5, targets=["q_proj", "down_proj", "lm_head"])
+def _small(model_type: str, **settings: object) -> PreTrainedModel:
+    """Grouped-query attention whose heads are wider together than the hidden states."""
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        model_type,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=16,
+        vocab_size=90,
+        initializer_range=0.1,
+        pad_token_id=None,
+        **settings,
+    )
+    return AutoModelForCausalLM.from_config(config).eval()
+
+
+def _packed(
+    model: PreTrainedModel,
+    seeds: list[int] = SEEDS,
+    targets: Sequence[str] = ("q_proj", "down_proj", "lm_head"),
+) -> PackedLora:
+    lora = Lora(rank=3, alpha=7.5, targets=list(targets))
     pack = pack_lora(model, lora, seeds)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -104,12 +134,21 @@ def test_rows_that_cannot_be_shared_are_refused() -> None:
         model(torch.zeros(4, 2, dtype=torch.int64))
 
 
-@pytest.mark.parametrize("tied", [False, True])
+ALL_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head")
+MODELS: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": _llama,
+    "tied llama": lambda: _llama(tied=True),
+    "mistral": lambda: _small("mistral", sliding_window=None),
+    "gemma": lambda: _small("gemma"),  # its embeddings are tied
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.filterwarnings("ignore:.*tie_word_embeddings.*")
-def test_an_exported_adapter_gives_the_same_logits_in_peft(tmp_path: Path, tied: bool) -> None:
-    model = _llama(tied=tied)
+def test_an_exported_adapter_gives_the_same_logits_in_peft(tmp_path: Path, name: str) -> None:
+    model = MODELS[name]()
     plain = copy.deepcopy(model)
-    pack = _packed(model)
+    pack = _packed(model, targets=ALL_TARGETS)
     ids = torch.randint(0, 90, (2, 6))
     with torch.no_grad():
         packed = model(ids.repeat(3, 1)).logits.view(3, 2, 6, 90)
@@ -119,6 +158,8 @@ def test_an_exported_adapter_gives_the_same_logits_in_peft(tmp_path: Path, tied:
         loaded = PeftModel.from_pretrained(copy.deepcopy(plain), str(tmp_path / str(k)))
         with torch.no_grad():
             torch.testing.assert_close(loaded(ids).logits, packed[k], atol=1e-5, rtol=1e-5)
+    tied = {"tied llama", "gemma"}
+    assert (pack.modules["lm_head"].base.weight is model.get_input_embeddings().weight) == (name in tied)
     assert float((packed[0] - packed[1]).abs().max()) > 1e-2
     assert float((packed[0] - base).abs().max()) > 1e-2
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["0", "1", "2"]

@@ -1,5 +1,8 @@
 """Tiny worlds for the tests of training: random models and samples, no downloads."""
 
+import dataclasses
+from typing import Literal
+
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -30,22 +33,36 @@ def tiny_llama(*, tied: bool = False) -> LlamaForCausalLM:
 
 
 def random_samples(n: int = 64) -> TokenizedSamples:
-    """Contexts of 3 to 15 random tokens; two to four options; random given labels."""
+    """Contexts of 3 to 15 random tokens; two to four options of one token; random given labels."""
     rng = np.random.default_rng(5)
     lengths = rng.integers(3, 16, n)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     n_options = rng.integers(2, 5, n)
     options = np.where(np.arange(4) < n_options[:, None], np.array([11, 12, 13, 14]), -1)
     ids = rng.integers(20, VOCABULARY, offsets[-1]).astype(np.int32)
-    return TokenizedSamples(ids, offsets, options, rng.integers(0, n_options))
+    return TokenizedSamples(ids, offsets, options[:, :, None], rng.integers(0, n_options))
+
+
+def long_options(n: int = 64) -> TokenizedSamples:
+    """The same contexts with options of one to three tokens, of which some begin alike, judged as a whole."""
+    samples = random_samples(n)
+    tokens = np.array([[11, -1, -1], [12, 15, -1], [12, 16, 17], [13, 14, -1]])
+    options = np.where(samples.option_tokens == -1, -1, tokens)
+    return dataclasses.replace(samples, option_tokens=options, scoring="sequence")
 
 
 def language_task(
-    seeds: list[int], *, dropout: float = 0.0, tied: bool = False, alpha: float = 8.0
+    seeds: list[int],
+    *,
+    dropout: float = 0.0,
+    tied: bool = False,
+    alpha: float = 8.0,
+    samples: TokenizedSamples | None = None,
+    loss: Literal["answer", "text"] = "answer",
 ) -> LanguageTask:
-    """All projections and lm_head, rank 4."""
+    """All projections and lm_head, rank 4; by default over `random_samples`."""
     lora = Lora(rank=4, alpha=alpha, dropout=dropout, targets=ALL_TARGETS)
-    return LanguageTask(tiny_llama(tied=tied), random_samples(), lora, seeds=seeds)
+    return LanguageTask(tiny_llama(tied=tied), samples or random_samples(), lora, seeds=seeds, loss=loss)
 
 
 def vision_task(seeds: list[int]) -> VisionTask:

@@ -57,7 +57,7 @@ def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) 
     assert found.hidden.shape == (2, 2, 12, 32)
     for k in range(2):
         torch.testing.assert_close(found.hidden[:, k], expected, atol=2e-5, rtol=1e-5)
-    options = torch.from_numpy(samples.option_tokens[rows])
+    options = torch.from_numpy(samples.option_tokens[rows, :, 0])
     own = torch.stack(logits).gather(1, options.clamp(min=0))
     torch.testing.assert_close(found.option_logits[0][options >= 0], own[options >= 0], atol=2e-5, rtol=1e-5)
     assert torch.isneginf(found.option_logits[1][options < 0]).all()
@@ -91,7 +91,7 @@ def test_loss_is_over_the_full_vocabulary_as_the_library_computes_it() -> None:
     task = language_task([0])
     found = task.predict(np.arange(10), hidden=False).loss[0]
     for row in range(10):
-        answer = samples.option_tokens[row, samples.given_index[row]]
+        answer = samples.option_tokens[row, samples.given_index[row], 0]
         ids = np.append(samples.ids[samples.offsets[row] : samples.offsets[row + 1]], answer)
         labels = np.full(len(ids), -100)
         labels[-1] = answer

@@ -44,7 +44,7 @@ def _peft_run(
                 attention[i, : len(context)] = 1
             logits = model(input_ids=ids, attention_mask=attention).logits
             logits = logits[torch.arange(len(batch)), torch.from_numpy(samples.lengths[batch] - 1)]
-            answers = samples.option_tokens[batch, samples.given_index[batch]]
+            answers = samples.option_tokens[batch, samples.given_index[batch], 0]
             loss = functional.cross_entropy(logits, torch.from_numpy(answers))
             loss.backward()
             torch.nn.utils.clip_grad_norm_(list(trained.values()), plan.max_grad_norm)

@@ -15,10 +15,11 @@ from . import recipe
 def test_the_last_smaller_batch_is_a_step() -> None:
     assert steps_per_epoch(recipe(1), 40) == 5
     assert steps_per_epoch(recipe(1), 41) == 6
+    assert steps_per_epoch(recipe(1, batch_size=2, accumulation=4), 41) == 6
 
 
 def test_checkpoints_of_the_published_recipe_are_whole_steps() -> None:
-    published = recipe(2, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0], batch_size=4)
+    published = recipe(2, [0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0], batch_size=2, accumulation=2)
     assert checkpoint_steps(published, 1000) == {
         0.0: 0,
         0.2: 50,
