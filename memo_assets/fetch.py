@@ -1,4 +1,4 @@
-"""Fetching the model of a study ahead of its runs, for workers on nodes without internet.
+"""Fetching the model and data of a study ahead of its runs, for workers on nodes without internet.
 
 What belongs here: the download into the cache of the Hugging Face hub, whether all is there, and what can go wrong.
 What does not: loading the model (`models.base`).
@@ -13,7 +13,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from memo_assets.config import Gguf, Pretrained, Study
+from memo_assets.config import Gguf, HubData, Pretrained, Study
 from memo_assets.models.errors import ModelMissingError
 
 _WANTED = ["*.json", "*.txt", "*.jinja", "*.model", "*.safetensors"]
@@ -28,7 +28,7 @@ class FetchError(RuntimeError):
 
 
 def fetch_study(study: Study) -> list[str]:
-    """Download the model of a study into the hub's cache, unless it is there or none is needed; check its data file.
+    """Download the model and data of a study into the hub's cache, unless they are there or none are needed.
 
     The cache lies below HF_HOME. Only configuration, tokenizer and safetensors are downloaded: no pickles, no code.
 
@@ -84,11 +84,25 @@ def _fetch_gguf(model: Gguf) -> str:
 
 
 def _data(study: Study) -> str:
+    if study.data.source == "hub":
+        return _fetch_rows(study.data)
     if study.data.source != "table":
         return f"data: {study.data.source} come with the installation, nothing to fetch"
     if not Path(study.data.path).is_file():
         raise FetchError(f"no file {study.data.path}: set data.path to the table, or copy it there")
     return f"data: the file {study.data.path} is there, nothing to fetch"
+
+
+def _fetch_rows(data: HubData) -> str:
+    """Read the rows once: the hub's library keeps what it downloads in its cache."""
+    from memo_assets.data.errors import DataError
+    from memo_assets.data.hub import load_hub
+
+    try:
+        n = len(load_hub(data))
+    except DataError as error:
+        raise FetchError(str(error)) from error
+    return f"data: {n:,} rows of {', '.join(data.splits)} of {data.name} are there"
 
 
 def _check_complete(folder: Path, what: str) -> None:

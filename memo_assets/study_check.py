@@ -30,12 +30,16 @@ def check_study(name_or_path: str | Path) -> dict[str, object]:
 
 
 def _check_data(study: Study) -> dict[str, object]:
+    from memo_assets.data.errors import DataMissingError
     from memo_assets.data.items import load_items
     from memo_assets.data.samples import build_samples
     from memo_assets.data.splits import split_mask
     from memo_assets.training.schedule import checkpoint_steps, steps_per_epoch
 
-    items = load_items(study.data, study.data_seed, Path.cwd())
+    try:
+        items = load_items(study.data, study.data_seed, Path.cwd())
+    except DataMissingError as error:
+        return {"study": study.name, "models": study.shadows.models, "data": f"not checked: {error}"}
     samples = build_samples(items, study)
     pool = samples[samples["part"] == "pool"]
     n_train = int(study.shadows.train_share * len(pool))

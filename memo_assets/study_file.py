@@ -228,6 +228,8 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
     data, model = study.data, study.model
     if data.source == "table":
         data = data.model_copy(update={"path": str((path.parent / data.path).resolve())})
+    if data.source == "hub" and (path.parent / data.name).is_dir():
+        data = data.model_copy(update={"name": str((path.parent / data.name).resolve())})
     if model.kind == "pretrained" and (path.parent / model.name).is_dir():
         model = model.model_copy(update={"name": str((path.parent / model.name).resolve())})
     if model.kind == "gguf" and model.package is None:

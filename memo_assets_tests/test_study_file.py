@@ -126,13 +126,13 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"data.source": "mnist"},
         "source:",
-        "data.source: given 'mnist'; allowed: cities, digits, table",
+        "data.source: given 'mnist'; allowed: cities, digits, hub, table",
     ),
     "no data set": (
         DIGITS,
         {"data.source": REMOVED},
         "data:",
-        "data.source: is missing; allowed: cities, digits, table",
+        "data.source: is missing; allowed: cities, digits, hub, table",
     ),
     "unknown model": (
         DIGITS,

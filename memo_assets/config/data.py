@@ -1,12 +1,14 @@
 """Settings of the labelled data and of the prompts made of it."""
 
+import re
 from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from memo_assets.config.base import Config
 
 MAX_OPTIONS = 16
+SPLIT_PIECE = re.compile(r"(\w+)(?:\[:(\d+)\])?")
 
 
 class CitiesData(Config):
@@ -44,10 +46,64 @@ class TableData(Config):
     id: str | None = Field(default=None, description="Column with a unique id; by default the row number.")
 
 
+class HubData(Config):
+    """A data set of the Hugging Face hub, or a directory that its library saved: splits one after the other."""
+
+    source: Literal["hub"]
+    name: str = Field(
+        min_length=1,
+        description="Hub id, or a directory made by save_to_disk, absolute or relative to the study's defs.yaml.",
+    )
+    config: str | None = Field(default=None, description="Configuration of a data set that has several.")
+    revision: str | None = Field(
+        default=None, description="Commit or branch of the hub repository; a commit pins the data."
+    )
+    folder: str | None = Field(
+        default=None, description="Folder of the repository, where folders take the place of configurations."
+    )
+    splits: list[str] = Field(
+        min_length=1, description="Splits in order, each whole or its first rows only, as in train[:1078]."
+    )
+    text: str = Field(description="Column that holds the text, or the question.")
+    label: str = Field(description="Column that holds the label: a name, a letter, or a number from 0.")
+    choices: str | None = Field(
+        default=None,
+        description="Column with each row's own choices: a list of texts, or a record of the lists text and label. "
+        "Letters stand for them, or the labels of the record.",
+    )
+    options: list[str] | None = Field(
+        default=None,
+        min_length=2,
+        max_length=MAX_OPTIONS,
+        description="Names of the labels that are numbers, from 0 on, the same for all rows.",
+    )
+
+    @field_validator("splits")
+    @classmethod
+    def _is_a_piece(cls, value: list[str]) -> list[str]:
+        for piece in value:
+            if not SPLIT_PIECE.fullmatch(piece):
+                raise ValueError(f"{piece!r} is no split such as test, nor its first rows as in train[:1078]")
+        return value
+
+    @model_validator(mode="after")
+    def _one_kind_of_options(self) -> "HubData":
+        if (self.choices is None) == (self.options is None):
+            raise ValueError("give either `choices`, a column, or `options`, the names of the labels")
+        return self
+
+
+class Opening(Config):
+    """Templates of their own for texts that open with certain words."""
+
+    words: list[str] = Field(min_length=1, description="Beginnings of texts, in any case of letters.")
+    templates: list[str] = Field(min_length=1, description="Templates of such texts, in place of the others.")
+
+
 class Prompt(Config):
     """How a sample becomes text. `{text}` stands for the sample's text, `{options}` for its list of options."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"scoring"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"scoring", "openings"})
 
     templates: list[str] = Field(
         min_length=1, description="One is drawn per sample; the answer follows after one space."
@@ -58,9 +114,16 @@ class Prompt(Config):
         "sequence: the summed log-probability of all its tokens.",
     )
 
+    openings: list[Opening] = Field(
+        default=[], description="Texts that open with certain words have templates of their own."
+    )
+
     @model_validator(mode="after")
     def _holds_text(self) -> "Prompt":
-        for template in self.templates:
+        for template in [
+            *self.templates,
+            *(template for opening in self.openings for template in opening.templates),
+        ]:
             if "{text}" not in template:
                 raise ValueError(f"template {template!r} lacks {{text}}, the place of the sample's text")
             rest = template.replace("{text}", "").replace("{options}", "")

@@ -1,7 +1,7 @@
 """The labelled items of a study, whatever their source, and the checks that all of them must pass.
 
 What belongs here: the common form `Items`, the choice of the source, `check_items`. What does not: reading one
-source (`cities`, `digits`, `table`), prompts, noise and splits (`samples`).
+source (`cities`, `digits`, `hub`, `table`), prompts, noise and splits (`samples`).
 """
 
 from collections.abc import Iterator
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo_assets.config import MAX_OPTIONS, CitiesData, DigitsData, TableData
+from memo_assets.config import MAX_OPTIONS, CitiesData, DigitsData, HubData, TableData
 from memo_assets.data.cities import load_cities
 from memo_assets.data.digits import load_digits
 from memo_assets.data.errors import DataError
+from memo_assets.data.hub import load_hub
 from memo_assets.data.table import load_table
 
 MIN_ROWS = 20
@@ -25,7 +26,8 @@ _SHOWN = 3
 class Items:
     """Labelled items; the row's position is its sample_id.
 
-    frame: columns item_id (str, unique), text (str) or image (float32 array), label (str), options (list of str).
+    frame: columns item_id (str, unique), text (str) or image (float32 array), label (str), options (list of str);
+        and, where options are mere letters, choices (list of str), what each option stands for.
     background: columns text and label, for pretraining a base model on what the study does not use; or None.
     """
 
@@ -33,7 +35,7 @@ class Items:
     background: pd.DataFrame | None
 
 
-def load_items(data: CitiesData | DigitsData | TableData, data_seed: int, base_dir: Path) -> Items:
+def load_items(data: CitiesData | DigitsData | HubData | TableData, data_seed: int, base_dir: Path) -> Items:
     """Load the items of a study and check them.
 
     Args:
@@ -54,6 +56,9 @@ def load_items(data: CitiesData | DigitsData | TableData, data_seed: int, base_d
     elif isinstance(data, DigitsData):
         frame = load_digits(data)
         where = "digits"
+    elif isinstance(data, HubData):
+        frame = load_hub(data)
+        where = f"data set {data.name} ({', '.join(data.splits)})"
     else:
         frame = load_table(data, base_dir)
         source_of_id = f"column {data.id!r}" if data.id else "row number"

@@ -65,7 +65,13 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     )
     if study.prompt is not None:
         samples["text"] = frame["text"].to_numpy()
-        samples["prompt"] = render_prompts(samples["text"].tolist(), options, study.prompt, study.data_seed)
+        lines = options
+        if "choices" in frame:
+            lines = [
+                [f"{option}: {choice}" for option, choice in zip(*row, strict=True)]
+                for row in zip(options, frame["choices"], strict=True)
+            ]
+        samples["prompt"] = render_prompts(samples["text"].tolist(), lines, study.prompt, study.data_seed)
         seen = [prompt.encode() for prompt in samples["prompt"]]
     else:
         images = [np.asarray(image, dtype=np.float32) for image in frame["image"]]
@@ -84,21 +90,27 @@ def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, d
     Args:
         texts: N texts.
         options: N lists; `{options}` becomes one line '- option' each.
-        prompt: the templates.
+        prompt: the templates; those of the first opening that a text has, or else those of all texts.
         data_seed: seed of the draw of templates.
 
     Returns:
         N prompts. The answer is to follow after one space.
     """
-    drawn = template_index(len(texts), len(prompt.templates), data_seed)
+    templates = [_templates(text, prompt) for text in texts]
+    drawn = template_index(len(texts), [len(own) for own in templates], data_seed)
     prompts = []
-    for index, text, row in zip(drawn, texts, options, strict=True):
+    for own, index, text, row in zip(templates, drawn, texts, options, strict=True):
         values = {"text": text, "options": "\n".join(f"- {option}" for option in row)}
         # One pass over the template: braces that stand in the text itself are left alone.
-        prompts.append(
-            re.sub(r"\{(text|options)\}", lambda place, v=values: v[place[1]], prompt.templates[index])
-        )
+        prompts.append(re.sub(r"\{(text|options)\}", lambda place, v=values: v[place[1]], own[index]))
     return prompts
+
+
+def _templates(text: str, prompt: Prompt) -> list[str]:
+    for opening in prompt.openings:
+        if text.lower().startswith(tuple(word.lower() for word in opening.words)):
+            return opening.templates
+    return prompt.templates
 
 
 def samples_schema(*, is_language: bool) -> pa.Schema:

@@ -1,6 +1,7 @@
 """Answers of several tokens and losses on the whole text, against the transformers library option by option."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -36,7 +37,7 @@ def _log_probability(model: PreTrainedModel, context: list[int], answer: list[in
 
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma", "phi"])
 def test_an_options_logit_is_its_summed_log_probability(model_type: str) -> None:
-    model, rows = _small(model_type), np.arange(16)
+    model, rows = _small(model_type), list(range(16))
     expected = np.full((16, 4), -np.inf)
     hidden = []
     for row in rows:
@@ -47,7 +48,7 @@ def test_an_options_logit_is_its_summed_log_probability(model_type: str) -> None
             states = model(torch.tensor([_context(row)]), output_hidden_states=True).hidden_states
         hidden.append(torch.stack([layer[0, -1] for layer in states[1:]]))
     task = LanguageTask(model, SAMPLES, Lora(rank=2, alpha=4, targets=["q_proj", "v_proj"]), seeds=[0, 1])
-    found = task.predict(rows, hidden=True)
+    found = task.predict(np.array(rows), hidden=True)
     given = expected[rows, SAMPLES.given_index[rows]]
     assert found.hidden is not None
     for k in range(2):
@@ -80,15 +81,14 @@ def test_options_of_one_token_have_the_same_gaps_either_way() -> None:
 
 
 def test_loss_of_the_whole_text_is_that_of_the_library() -> None:
-    rows = np.array([[1, 2, 3, 9], [4, 5, 6, 7]])
-    found = language_task([0, 4], samples=SAMPLES, loss="text").losses(rows, 0)
-    model = tiny_llama()
-    for k, row in np.ndindex(2, 4):
-        text = torch.tensor(
-            [_context(rows[k, row]) + _tokens(rows[k, row], SAMPLES.given_index[rows[k, row]])]
-        )
+    rows = [[1, 2, 3, 9], [4, 5, 6, 7]]
+    found = language_task([0, 4], samples=SAMPLES, loss="text").losses(np.array(rows), 0)
+    model, given = tiny_llama(), SAMPLES.given_index.tolist()
+    for k, place in itertools.product(range(2), range(4)):
+        row = rows[k][place]
+        text = torch.tensor([_context(row) + _tokens(row, given[row])])
         with torch.no_grad():
-            assert found[k, row].item() == pytest.approx(model(text, labels=text).loss.item(), abs=1e-5)
+            assert found[k, place].item() == pytest.approx(model(text, labels=text).loss.item(), abs=1e-5)
 
 
 def test_what_is_trained_does_not_change_what_is_predicted() -> None:

@@ -1,0 +1,91 @@
+"""Each study of the paper from raw data to report, at toy size: what runs on a cluster is what runs here."""
+
+from pathlib import Path
+
+import dagster as dg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from memo_assets.compute.local import LocalExecutor
+from memo_assets.config import Study
+from memo_assets.data.items import load_items
+from memo_assets.data.samples import build_samples
+from memo_assets.definitions import build_defs
+from memo_assets.instance import open_instance
+from memo_assets.pipeline import bring_up_to_date
+from memo_assets.status import study_state
+from memo_assets.store.layout import Layout
+from memo_assets.study_check import check_study
+from memo_assets_tests.end_to_end.conftest import Recorder
+from memo_assets_tests.models.small_models import save_small_model
+from memo_assets_tests.paper_studies import SAVE, toy
+from memo_assets_tests.studies import write_study
+
+pytestmark = pytest.mark.slow
+
+
+def _made(name: str, folder: Path) -> Study:
+    study = toy(name, folder)
+    samples = build_samples(load_items(study.data, study.data_seed, folder), study)
+    # Often enough that every answer becomes one token with the space before it, as in the tokenizers of the paper.
+    answers = [f" {option}" for row in samples["options"] for option in row] * 20
+    save_small_model(folder / "model", name.rsplit("_", 1)[1], [*samples["prompt"], *answers])
+    return study
+
+
+@pytest.mark.parametrize("name", SAVE)
+def test_a_study_of_the_paper_runs_from_raw_data_to_report(
+    name: str, tmp_path: Path, executor: LocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMO_WAREHOUSE", str(tmp_path / "warehouse"))
+    monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "warehouse" / "dagster_home"))
+    study = _made(name, tmp_path)
+    recorder = Recorder()
+    definitions = build_defs([study], {"observer": recorder, "executor": executor})
+    with open_instance() as instance:
+        bring_up_to_date(study, definitions, instance, recorder)
+        assert all(not state.todo for state in study_state(study, definitions, instance))
+        event = instance.get_latest_materialization_event(dg.AssetKey([name, "adapters"]))
+    assert event is not None
+    assert event.asset_materialization is not None
+    cut = event.asset_materialization.metadata["cut_prompts"].value
+    assert cut == (1 if name.startswith("mmlu") else 0)
+    layout = Layout.of(name)
+    assert study.title in layout.report.read_text()
+    samples = pq.read_table(layout.samples).to_pandas()
+    pool = samples.loc[samples["part"] == "pool", "sample_id"].to_numpy()
+    for seed in study.seeds:
+        mask = np.random.RandomState(seed).choice(len(pool), len(pool) // 2, replace=False)
+        assert (pq.read_table(layout.split_mask(seed)).column("sample_id").to_numpy() == pool[mask]).all()
+    _check_against_peft(study, layout, samples["prompt"].tolist(), samples["options"].tolist())
+
+
+def _check_against_peft(study: Study, layout: Layout, prompts: list[str], options: list[list[str]]) -> None:
+    """The stored logits of a trained adapter are those that PEFT gives it on the same base in the same precision."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert study.model.kind == "pretrained"
+    base = AutoModelForCausalLM.from_pretrained(study.model.name, dtype=torch.bfloat16)
+    model = PeftModel.from_pretrained(base, layout.adapter(3, 2)).eval()
+    tokenizer = AutoTokenizer.from_pretrained(study.model.name)
+    table = pq.read_table(layout.logits(3)).to_pandas()
+    stored = table[table["epoch"] == 2].set_index("sample_id")["option_logits"]
+    for row in (0, 7, 12):
+        texts = [tokenizer(f"{prompts[row]} {option}")["input_ids"] for option in options[row]]
+        assert len({tuple(ids[:-1]) for ids in texts}) == 1, "every option is one token"
+        with torch.no_grad():
+            logits = model(input_ids=torch.tensor([texts[0][:-1]])).logits[0, -1].float()
+        ours = [logits[ids[-1]].item() for ids in texts]
+        np.testing.assert_allclose(stored[row], ours, atol=0.05)
+
+
+def test_the_check_counts_tokens_and_cut_prompts(tmp_path: Path) -> None:
+    study = _made("mmlu_gemma", tmp_path)
+    facts = check_study(write_study(tmp_path, study.model_dump(mode="json")))
+    assert facts["samples"] == "63 (56 pool, 7 test)"
+    assert str(facts["tokens"]).endswith(
+        "1 of 63 prompts lose their beginning to max_length = 200, the first of sample 5"
+    )
