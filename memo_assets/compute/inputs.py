@@ -42,12 +42,22 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
     from memo_assets.models.base import load_base
     from memo_assets.training.language import LanguageTask
 
-    record = read_json(item.layout.base_model)
-    if record["kind"] in ("tiny_llama", "gguf"):
-        name, dtype, revision = str(item.layout.base_models / record["folder"]), "fp32", None
+    record, settings = read_json(item.layout.base_model), study.model
+    if "folder" in record:  # made by the study itself
+        name, revision = str(item.layout.base_models / record["folder"]), None
     else:
-        name, dtype, revision = record["name"], record["dtype"], record["revision"]
-    model, tokenizer = load_base(name, dtype, revision, device=device)
+        name, revision = record["name"], record["revision"]
+    if settings.kind == "tiny_llama":
+        model, tokenizer = load_base(name, "fp32", device=device)
+    else:
+        model, tokenizer = load_base(
+            name,
+            settings.dtype,
+            revision,
+            device=device,
+            attention=settings.attention,
+            device_map=settings.device_map,
+        )
     assert study.lora is not None
     assert study.prompt is not None
     recipe = study.training

@@ -63,10 +63,11 @@ def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop 
     else:
         from memo_assets.models.base import hub_commit, load_base
 
-        loaded, _ = load_base(model.name, model.dtype, model.revision)
+        # As they are stored: whether all is there is what counts, and a quantized load would need the workers' device.
+        loaded, _ = load_base(model.name, "bf16", model.revision)
         revision = hub_commit(model.name, model.revision) or model.revision
         folder = Path(model.name)
-        record = {"kind": model.kind, "name": model.name, "revision": revision, "dtype": model.dtype}
+        record = {"kind": model.kind, "name": model.name, "revision": revision}
         version = content_hash(folder) if folder.is_dir() else f"{model.name}@{revision}"
         facts = {"parameters": sum(weight.numel() for weight in loaded.parameters())}
     write_json(layout.base_model, {**record, "data_version": version})

@@ -1,6 +1,6 @@
 """Settings of the model that is trained, and of its adapters."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -41,19 +41,41 @@ class TinyLlama(Config):
         return self
 
 
-class Pretrained(Config):
+Precision = Literal["fp32", "bf16", "int8", "nf4"]
+
+
+class _CausalLm(Config):
+    """How the frozen weights of a causal language model are loaded."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"attention", "device_map"})
+
+    dtype: Precision = Field(
+        default="fp32",
+        description="Precision of the frozen base weights; int8 and nf4 (QLoRA) by bitsandbytes, which leaves the output "
+        "module and the norms as they are.",
+    )
+    attention: Literal["eager", "sdpa", "flash_attention_2"] | None = Field(
+        default=None, description="Implementation of attention; by default the choice of transformers."
+    )
+    device_map: Literal["auto"] | dict[str, int | str] | None = Field(
+        default=None,
+        description="For a model larger than one GPU: auto, or the device of every module by its name; by default the whole "
+        "model lies on one device.",
+    )
+
+
+class Pretrained(_CausalLm):
     """A causal language model of the Hugging Face hub or of a local directory."""
 
     kind: Literal["pretrained"]
     name: str = Field(min_length=1, description="Hub id, or directory that holds the model and tokenizer.")
     revision: str | None = Field(default=None, description="Commit of the hub repository; pins the weights.")
-    dtype: Literal["fp32", "bf16"] = Field(
-        default="fp32", description="Precision of the frozen base weights."
-    )
 
 
-class Gguf(Config):
-    """A causal language model in one GGUF file, rewritten once as unquantized float32 weights."""
+class Gguf(_CausalLm):
+    """A causal language model in one GGUF file, rewritten once as unquantized float32 weights, which are then loaded."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"attention", "device_map", "dtype"})
 
     kind: Literal["gguf"]
     package: str | None = Field(

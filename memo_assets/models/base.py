@@ -4,21 +4,25 @@ What belongs here: from a hub id or directory to a causal language model and its
 (`packed_lora`), models that the platform makes itself (`tiny_llama`).
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from memo_assets.config.model import Precision
 
 _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def load_base(
     name: str | Path,
-    dtype: Literal["fp32", "bf16"],
+    dtype: Precision,
     revision: str | None = None,
     *,
     device: torch.device | str = "cpu",
+    attention: str | None = None,
+    device_map: str | Mapping[str, int | str] | None = None,
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load a causal language model, frozen and in evaluation mode, with its tokenizer.
 
@@ -26,9 +30,15 @@ def load_base(
 
     Args:
         name: a directory that holds model and tokenizer, or a hub id.
-        dtype: precision of the weights.
+        dtype: precision of the weights. int8 and nf4 are made by bitsandbytes while loading; what it leaves as it is,
+            and all results of modules, are bfloat16 on a GPU and float32 on a CPU, which is slow in bfloat16.
         revision: commit of the hub repository; None takes the newest one.
-        device: where the model is put.
+        device: where the model is put, unless a device map is given.
+        attention: implementation of attention; None leaves the choice to transformers.
+        device_map: "auto", or the device of every module, for a model larger than one device.
+
+    Source: NF4 with double quantization: Dettmers et al., "QLoRA", NeurIPS 2023; int8: Dettmers et al., "LLM.int8()",
+    NeurIPS 2022.
 
     Raises:
         FileNotFoundError: no such directory, or no such hub model.
@@ -39,14 +49,58 @@ def load_base(
         raise _missing(source, revision, None)
     try:
         model = AutoModelForCausalLM.from_pretrained(
-            source, revision=revision, dtype=_DTYPES[dtype], use_safetensors=True, trust_remote_code=False
+            source,
+            revision=revision,
+            attn_implementation=attention,
+            use_safetensors=True,
+            trust_remote_code=False,
+            **_placed(dtype, torch.device(device), device_map),
         )
         tokenizer = AutoTokenizer.from_pretrained(source, revision=revision, trust_remote_code=False)
     except OSError as error:
         raise _missing(source, revision, error) from error
     model.requires_grad_(requires_grad=False)
-    model.to(device)  # pyright: ignore[reportArgumentType] - the library's decorator hides `self`
+    if dtype in _DTYPES and device_map is None:
+        model.to(device)  # pyright: ignore[reportArgumentType] - the library's decorator hides `self`
+    if dtype == "nf4":
+        _keep_layout(model)
     return model.eval(), tokenizer
+
+
+def _keep_layout(model: PreTrainedModel) -> None:
+    """Forbid bitsandbytes to rearrange 4-bit weights for prediction on CPUs.
+
+    It rounds their scales to bfloat16, and the gradient of the next training step could no longer be computed.
+    """
+    from bitsandbytes.nn.modules import Linear4bit
+
+    for module in model.modules():
+        if isinstance(module, Linear4bit):
+            module.support_avx512bf16_for_cpu = False
+
+
+def _placed(
+    dtype: Precision, device: torch.device, device_map: str | Mapping[str, int | str] | None
+) -> dict[str, object]:
+    """Arguments of `from_pretrained` for a precision and a place."""
+    place = {} if device_map is None else {"device_map": device_map}
+    if dtype in _DTYPES:
+        return {"dtype": _DTYPES[dtype], **place}
+    from transformers import BitsAndBytesConfig
+
+    computed = torch.bfloat16 if device.type == "cuda" else torch.float32
+    quantization = (
+        BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=computed,
+        )
+        if dtype == "nf4"
+        else BitsAndBytesConfig(load_in_8bit=True)
+    )
+    # Quantized weights cannot be moved once they are made.
+    return {"dtype": computed, "quantization_config": quantization, **(place or {"device_map": {"": device}})}
 
 
 def local_tokenizer(name: str | Path, revision: str | None = None) -> PreTrainedTokenizerBase | None:

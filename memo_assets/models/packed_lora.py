@@ -175,9 +175,15 @@ class PackedLoraLinear(nn.Module):
         mask, scale = None, self.scale
         if self._dropout.active:
             mask, scale = self._dropout.mask(tokens), self.scale / self._dropout.keep
-        out = _LinearWithUpdates.apply(
-            tokens, mask, self.base.weight, self.base.bias, self.lora_A, self.lora_B, scale
-        )
+        if self.base.weight.is_floating_point():
+            out = _LinearWithUpdates.apply(
+                tokens, mask, self.base.weight, self.base.bias, self.lora_A, self.lora_B, scale
+            )
+        else:  # quantized: only the base module itself knows how to multiply by its weights
+            seen = tokens if mask is None else tokens * mask
+            low = torch.bmm(seen, self.lora_A.to(x.dtype).transpose(1, 2)) * scale
+            updates = torch.bmm(low, self.lora_B.to(x.dtype).transpose(1, 2))
+            out = self.base(x).view_as(updates) + updates
         return out.view(*x.shape[:-1], -1)
 
 
@@ -206,7 +212,7 @@ def pack_lora(model: nn.Module, lora: Lora, seeds: Sequence[int]) -> PackedLora:
     split seed draws the A of all modules in the model's order from its own CPU generator, whatever the device.
 
     Args:
-        model: any model whose targets are `nn.Linear`.
+        model: any model whose targets are `nn.Linear`, those quantized by bitsandbytes among them.
         lora: rank, alpha, dropout and the last names of the target modules.
         seeds: split seeds of the pack, each once.
 
