@@ -49,8 +49,8 @@ _STEPS: dict[str, Step] = {
     "logits": Step(("samples", "base_model", "adapters"), (), algorithm=3),
     "layer_scores": Step(
         ("samples", "split_masks", "base_model", "adapters"),
-        ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components"),
-        algorithm=3,
+        ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components", "scores.layers"),
+        algorithm=4,
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
     "memorization": Step(

@@ -1,5 +1,7 @@
 """Hidden states of one checkpoint to per-layer scores."""
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
@@ -17,14 +19,18 @@ def layer_scores_at(
     Args:
         hidden: [L, N, d], hidden states of the model's training samples.
         labels: [N], the answers given.
-        settings: numbers of directions and components.
+        settings: the layers, numbers of directions and components.
 
     Returns:
         Per sample: layer, psmi, psmi_low, psmi_high, psmi_sd, mahalanobis, layer after layer in sample order.
-        Per layer: layer, smi, smi_low, smi_high, in nats.
+        Per layer: layer, smi, smi_low, smi_high, in nats, and psmi_directions, the number used.
+
+    Raises:
+        ValueError: a layer that the model does not have, or one that is named twice.
     """
     samples, layers = [], []
-    for layer, states in enumerate(hidden, start=1):
+    for layer in chosen_layers(settings.layers, len(hidden)):
+        states = hidden[layer - 1]
         pointwise = psmi(states, labels, n_directions=settings.psmi_directions)
         sliced = smi(states, labels, n_directions=settings.smi_directions)
         distance = mahalanobis(states, n_components=settings.mahalanobis_components)
@@ -40,5 +46,37 @@ def layer_scores_at(
                 }
             )
         )
-        layers.append({"layer": layer, "smi": sliced.mean, "smi_low": sliced.low, "smi_high": sliced.high})
+        layers.append(
+            {
+                "layer": layer,
+                "smi": sliced.mean,
+                "smi_low": sliced.low,
+                "smi_high": sliced.high,
+                "psmi_directions": float(pointwise.n_directions),
+            }
+        )
     return pd.concat(samples, ignore_index=True), pd.DataFrame(layers)
+
+
+def chosen_layers(wanted: Literal["all"] | list[int], n_layers: int) -> list[int]:
+    """Layers counted from 1, in rising order.
+
+    Args:
+        wanted: all, or layers counted from 1; negative ones from the last, which is -1.
+        n_layers: how many the model has.
+
+    Raises:
+        ValueError: a layer that the model does not have, or one that is named twice.
+    """
+    if wanted == "all":
+        return list(range(1, n_layers + 1))
+    layers = [layer + n_layers + 1 if layer < 0 else layer for layer in wanted]
+    wrong = [given for given, layer in zip(wanted, layers, strict=True) if not 1 <= layer <= n_layers]
+    if wrong:
+        raise ValueError(
+            f"scores.layers: given {wrong}; the model has the layers 1 to {n_layers}, or -{n_layers} to -1 counted from "
+            "the last"
+        )
+    if len(set(layers)) < len(layers):
+        raise ValueError(f"scores.layers: {wanted} names a layer twice")
+    return sorted(layers)

@@ -1,6 +1,6 @@
 """Settings of training, of the shadow models, and of what is computed from them."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -113,7 +113,16 @@ class Shadows(Config):
 class Scores(Config):
     """Settings of the predictors."""
 
-    psmi_directions: int = Field(default=2000, ge=1, description="Random directions of PSMI.")
+    added_later: ClassVar[frozenset[str]] = frozenset({"layers"})
+
+    psmi_directions: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        default=2000,
+        description="Random directions of PSMI; auto adds blocks of 500 until the lowest scores hardly change.",
+    )
+    layers: Literal["all"] | Annotated[list[int], Field(min_length=1)] = Field(
+        default="all",
+        description="Layers that are scored, counted from 1; -1 is the last one.",
+    )
     smi_directions: int = Field(
         default=100, ge=1, description="Random directions of sliced mutual information."
     )

@@ -6,7 +6,7 @@ projection belongs to the measure: `psmi.py`, `smi.py`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,6 +42,14 @@ def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
         raise ValueError(f"The hidden states have width {dim}: a direction needs at least one dimension.")
     normal = np.random.default_rng(seed).standard_normal((n_directions, dim))
     return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+
+
+def direction_blocks(size: int, dim: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """The directions of `unit_directions`, block by block without end: float64 [size, d]."""
+    rng = np.random.default_rng(seed)
+    while True:
+        normal = rng.standard_normal((size, dim))
+        yield normal / np.linalg.norm(normal, axis=1, keepdims=True)
 
 
 def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> torch.Tensor:

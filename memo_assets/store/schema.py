@@ -171,15 +171,23 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "layer_summary",
-            "Figures of a whole layer of a target model: sliced mutual information.",
+            "Figures of a whole layer of a target model: sliced mutual information, directions of PSMI.",
             ("study", "target_seed", "epoch", "layer", "measure"),
             (
                 _STUDY,
                 _TARGET,
                 _EPOCH,
                 _LAYER,
-                Column("measure", "VARCHAR", "smi (mean over directions), smi_low, smi_high (1 % and 99 %)."),
-                Column("value", "DOUBLE", "Mutual information with the given label, in nats."),
+                Column(
+                    "measure",
+                    "VARCHAR",
+                    "smi (mean over directions), smi_low, smi_high (1 % and 99 %); psmi_directions.",
+                ),
+                Column(
+                    "value",
+                    "DOUBLE",
+                    "Mutual information with the given label, in nats; number of directions.",
+                ),
             ),
         ),
         Table(

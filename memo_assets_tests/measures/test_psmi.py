@@ -248,3 +248,31 @@ def test_what_cannot_be_scored_is_refused() -> None:
     hidden[[2, 3], 1] = np.nan
     with pytest.raises(ValueError, match="nan or inf in 2 of its 60 rows"):
         psmi(hidden, labels)
+
+
+@pytest.mark.parametrize("noise", [0.3, 3.0])
+def test_auto_stops_at_the_first_block_where_the_lowest_scores_have_settled(noise: float) -> None:
+    hidden, labels = some_states(n=200, d=40, n_classes=4)
+    hidden = hidden + noise * np.random.default_rng(3).standard_normal(hidden.shape)
+    found = psmi(hidden, labels, n_directions="auto", seed=5)
+    # The rule of the authors' package, on the scores of more and more directions.
+    expected = module.MAX_DIRECTIONS
+    for blocks in range(2, 21):
+        now = psmi(hidden, labels, n_directions=500 * blocks, seed=5).mean
+        half = psmi(hidden, labels, n_directions=500 * (blocks // 2), seed=5).mean
+        lowest = np.argsort(now)[:10]
+        if np.mean(np.abs((half[lowest] - now[lowest]) / now[lowest])) <= 0.05:
+            expected = 500 * blocks
+            break
+    assert found.n_directions == expected
+    fixed = psmi(hidden, labels, n_directions=expected, seed=5)
+    assert fixed.n_directions == expected
+    for name in ("mean", "low", "high", "sd"):
+        np.testing.assert_allclose(getattr(found, name), getattr(fixed, name), rtol=1e-9, atol=1e-12)
+
+
+def test_auto_ends_where_scores_never_settle(monkeypatch: pytest.MonkeyPatch) -> None:
+    hidden, labels = some_states()
+    monkeypatch.setattr(module, "AUTO_CHANGE", -1.0)
+    monkeypatch.setattr(module, "MAX_DIRECTIONS", 1500)
+    assert psmi(hidden, labels, n_directions="auto").n_directions == 1500
