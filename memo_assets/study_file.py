@@ -55,7 +55,8 @@ def study_files(folder: Path | None = None) -> list[Path]:
         StudyError: MEMO_STUDIES names a file.
     """
     folders = dict.fromkeys((STUDIES_DIR, own_studies_dir()) if folder is None else (folder,))
-    return [path for place in folders for path in sorted(place.glob(f"*/{FILE_NAME}"))]
+    # A name that begins with a point is a study that is being written.
+    return [path for place in folders for path in sorted(place.glob(f"[!.]*/{FILE_NAME}"))]
 
 
 def load_study(name_or_path: str | Path) -> Study:

@@ -60,7 +60,7 @@ def test_help_says_what_there_is() -> None:
         (["sql"], ["read-only", "FROM duckdb_tables()", "--format", "--limit"]),
         (["status"], ["fresh, stale (and why) or missing"]),
         (["compare"], ["named, and left out"]),
-        (["study"], ["list", "check"]),
+        (["study"], ["list", "check", "new"]),
         (["slurm"], ["preview", "check"]),
         (["slurm", "preview"], ["batch scripts", "nothing is sent", "--asset"]),
         (["fetch"], ["for nodes without internet"]),

@@ -39,16 +39,7 @@ def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
     path = base_dir / data.path
     if not path.is_file():
         raise DataError(f"no file {path}: data.path = {data.path!r} is looked up from {base_dir}")
-    reader = _READERS.get(path.suffix.lower())
-    if reader is None:
-        raise DataError(
-            f"{path}: expected a name that ends in one of {', '.join(_READERS)}; convert the file"
-        )
-    wanted = sorted({name for name in (data.text, data.label, data.id) if name is not None})
-    try:
-        columns = reader(path, wanted)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
+    columns = _read(path, sorted({name for name in (data.text, data.label, data.id) if name is not None}))
     labels = columns[data.label]
     rows = len(labels)
     ids = (
@@ -63,12 +54,44 @@ def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
     )
 
 
-def _read_csv(path: Path, wanted: list[str]) -> Columns:
+def read_columns(path: Path) -> Columns:
+    """Read all columns of a file as `load_table` reads those of a study, by name in the order of the file.
+
+    Args:
+        path: a CSV, JSON Lines or Parquet file.
+
+    Raises:
+        DataError: no such file, unknown kind of file, unreadable file, or two columns of one name.
+    """
+    if not path.is_file():
+        raise DataError(f"no file {path}: correct the path")
+    return _read(path, None)
+
+
+def _read(path: Path, wanted: list[str] | None) -> Columns:
+    """Some columns of a file, or all."""
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(
+            f"{path}: expected a name that ends in one of {', '.join(_READERS)}; convert the file"
+        )
+    try:
+        return reader(path, wanted)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
+
+
+def _read_csv(path: Path, wanted: list[str] | None) -> Columns:
     if not path.stat().st_size:
         raise DataError(f"{path} is empty: expected a header line and rows")
+    parse = csv.ParseOptions(newlines_in_values=True)
+    if wanted is None:
+        reader = csv.open_csv(path, parse_options=parse)
+        wanted = list(reader.schema.names)
+        reader.close()
     table = csv.read_csv(
         path,
-        parse_options=csv.ParseOptions(newlines_in_values=True),
+        parse_options=parse,
         convert_options=csv.ConvertOptions(
             column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
         ),
@@ -76,11 +99,12 @@ def _read_csv(path: Path, wanted: list[str]) -> Columns:
     return _pick(table, wanted, path)
 
 
-def _read_parquet(path: Path, wanted: list[str]) -> Columns:
-    return _pick(pq.read_table(path), wanted, path)
+def _read_parquet(path: Path, wanted: list[str] | None) -> Columns:
+    table = pq.read_table(path)
+    return _pick(table, table.column_names if wanted is None else wanted, path)
 
 
-def _read_jsonl(path: Path, wanted: list[str]) -> Columns:
+def _read_jsonl(path: Path, wanted: list[str] | None) -> Columns:
     records: list[dict] = []
     lines = path.read_text(encoding="utf-8-sig").split("\n")
     for number, line in enumerate(lines, start=1):
@@ -97,6 +121,8 @@ def _read_jsonl(path: Path, wanted: list[str]) -> Columns:
                 f"{path}:{number}: expected a JSON object with column names as keys, given {line[:40]!r}"
             )
         records.append(record)
+    if wanted is None:
+        wanted = list(dict.fromkeys(key for record in records for key in record))
     _require(wanted, sorted({key for record in records for key in record}) if records else wanted, path)
     return {name: [record.get(name) for record in records] for name in wanted}
 
@@ -121,7 +147,7 @@ def _id(value: object) -> object:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-_READERS: dict[str, Callable[[Path, list[str]], Columns]] = {
+_READERS: dict[str, Callable[[Path, list[str] | None], Columns]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,
