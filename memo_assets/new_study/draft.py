@@ -97,12 +97,15 @@ def write_draft(draft: Draft, directory: Path) -> tuple[Path, dict[str, object]]
         raise StudyError(
             f"there is a study {draft.name!r} in {where}, which is left alone: choose another --name"
         )
-    text = _text(draft, draft.label_counts(), directory)
+    counts = draft.label_counts()
     directory.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{draft.name}.", dir=directory))
     try:
-        (unfinished / FILE_NAME).write_text(text, encoding="utf-8")
-        facts = {**check_study(unfinished / FILE_NAME), **label_tokens(read_study(unfinished / FILE_NAME))}
+        file = unfinished / FILE_NAME
+        file.write_text(_text(draft, counts, directory, "token"), encoding="utf-8")
+        scoring, labels = label_tokens(read_study(file))
+        file.write_text(_text(draft, counts, directory, scoring), encoding="utf-8")
+        facts = {**check_study(file), "labels": labels}
         unfinished.chmod(0o755)  # mkdtemp makes it private
         unfinished.rename(folder)
     except StudyError as error:
@@ -132,7 +135,7 @@ def recipe(n_train: int, epochs: int) -> tuple[int, list[float]]:
     return _BATCH_SIZE, [0.0, *whole]
 
 
-def _text(draft: Draft, counts: Counter[str], directory: Path) -> str:
+def _text(draft: Draft, counts: Counter[str], directory: Path, scoring: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     n = counts.total()
@@ -156,6 +159,7 @@ def _text(draft: Draft, counts: Counter[str], directory: Path) -> str:
         id=draft.id,
         options=sorted(counts),
         max_options=MAX_OPTIONS,
+        scoring=scoring,
         templates=draft.templates or (usual,),
         model_lines=model_lines,
         model_kind="gguf" if model_lines is SMOLLM2 else "other",

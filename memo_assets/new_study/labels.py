@@ -1,10 +1,10 @@
 """How the labels of a study read to its base model.
 
-What belongs here: the tokens of labels where the tokenizer is on this machine. What does not: downloads (`fetch`).
+What belongs here: the tokens of labels and the scoring they need, where the tokenizer is on this machine. What does not: downloads (`fetch`).
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from memo_assets.config import Study
 from memo_assets.models.errors import ModelMissingError
@@ -13,18 +13,21 @@ from memo_assets.study_file import StudyError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+Scoring = Literal["token", "sequence"]
 
-def label_tokens(study: Study) -> dict[str, object]:
-    """Check that labels can be told apart by their first token, and say which have more than one.
+
+def label_tokens(study: Study) -> tuple[Scoring, str]:
+    """How options must be scored so that the model can tell the labels apart.
 
     Args:
         study: a language study.
 
     Returns:
-        One fact for the reader, also where the tokenizer is not on this machine.
+        `token` if every label begins with a token of its own, or if the tokenizer is not on this machine; else
+        `sequence`. And a sentence for the reader.
 
     Raises:
-        StudyError: two labels share their first token, or a prompt does not go with its labels.
+        StudyError: no way of scoring can tell the labels apart, or a prompt does not go with its labels.
     """
     from memo_assets.data.items import load_items
     from memo_assets.data.samples import build_samples
@@ -32,22 +35,28 @@ def label_tokens(study: Study) -> dict[str, object]:
 
     tokenizer = tokenizer_at_hand(study)
     if tokenizer is None:
-        return {"labels": "not checked as tokens, for the model is not on this machine; memo fetch brings it"}
+        return "token", "not checked as tokens, for the model is not on this machine; memo fetch brings it"
     samples = build_samples(load_items(study.data, study.data_seed, Path.cwd()), study)
-    try:
-        tokenize(samples, tokenizer)
-    except ValueError as error:
-        raise StudyError(f"study {study.name}: {error}") from error
     labels = samples["options"].iloc[0]
     several = [label for label in labels if len(tokenizer.tokenize(f" {label}")) > 1]
+    try:
+        tokenize(samples, tokenizer)
+    except ValueError as first:
+        try:
+            tokenize(samples, tokenizer, scoring="sequence")
+        except ValueError:
+            raise StudyError(f"study {study.name}: {first}") from first
+        return "sequence", f"begin alike, so all their tokens are scored; of several: {', '.join(several)}"
     if several:
-        return {"labels": f"told apart by their first token; of several tokens: {', '.join(several)}"}
-    return {"labels": "one token each"}
+        return "token", f"told apart by their first token; of several tokens: {', '.join(several)}"
+    return "token", "one token each"
 
 
 def tokenizer_at_hand(study: Study) -> "PreTrainedTokenizerBase | None":
     """The tokenizer of a study's base model, from this machine alone; None if it is not there."""
     from transformers import AutoTokenizer
+
+    from memo_assets.models.base import local_tokenizer
 
     if study.model.kind == "gguf":
         from memo_assets.models.gguf import gguf_file
@@ -59,9 +68,4 @@ def tokenizer_at_hand(study: Study) -> "PreTrainedTokenizerBase | None":
         return AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name, trust_remote_code=False)
     if study.model.kind != "pretrained":
         return None
-    try:
-        return AutoTokenizer.from_pretrained(
-            study.model.name, revision=study.model.revision, local_files_only=True, trust_remote_code=False
-        )
-    except OSError:
-        return None
+    return local_tokenizer(study.model.name, study.model.revision)

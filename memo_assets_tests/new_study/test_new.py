@@ -153,16 +153,20 @@ def test_what_cannot_be_used_is_refused_and_leaves_nothing(
     assert not mine.exists() or not list(mine.iterdir())
 
 
-def test_labels_that_begin_alike_are_refused(mine: Path, tiny_model: Path, tmp_path: Path) -> None:
+def test_labels_that_begin_alike_are_scored_by_all_their_tokens(
+    mine: Path, tiny_model: Path, tmp_path: Path
+) -> None:
     frame = pd.read_csv(TICKETS)
     frame["label"] = "xqz" + frame["label"]
     frame.to_csv(tmp_path / "alike.csv", index=False)
     result = memo(
         *("study", "new", "--from", str(tmp_path / "alike.csv"), "--yes", "--model", str(tiny_model))
     )
-    assert result.exit_code == 1
-    assert "first token" in result.stderr
-    assert not list(mine.iterdir())
+    assert result.exit_code == 0, result.output
+    assert "labels: begin alike, so all their tokens are scored" in result.stdout
+    prompt = load_study("alike").prompt
+    assert prompt is not None
+    assert prompt.scoring == "sequence"
 
 
 @pytest.mark.parametrize("n_train", [*range(10, 400, 13), 400, 4001])
