@@ -137,6 +137,16 @@ def _by_objective(subject: "Subject") -> "go.Figure":
     return draw(fpr_by_objective(subject), title=title, when=_when(subject), chosen=TPR_OBJECTIVE)
 
 
+def _weight_norms(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.frames import weight_norms
+    from memo_assets.figures.weights import weight_norms_over_epochs
+
+    matrix = "Scaled LoRA updates" if subject.study.is_language else "Weights"
+    title = f"{subject.study.title}: how far the weights go"
+    epoch = subject.prediction_epoch
+    return weight_norms_over_epochs(weight_norms(subject), title=title, matrix=matrix, prediction_epoch=epoch)
+
+
 def _population(subject: "Subject") -> "go.Figure":
     from memo_assets.analysis.frames import population_ranks
     from memo_assets.figures.population import rank_scatter
@@ -193,6 +203,14 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         text="The audited model on its training samples and on test samples it never saw.",
     ),
     StudyFigure(
+        name="figure_weight_norms",
+        draw=_weight_norms,
+        description="Norms of the trained weights and their distances from step 0 over epochs.",
+        heading="How far the weights go",
+        text="Norms of what the audited model has learned, all modules together. Growth that goes on when the loss is "
+        "low is spent on single samples.",
+    ),
+    StudyFigure(
         name="figure_by_share",
         draw=_by_share,
         description="False positive rate of the predictors against the share of samples called memorized.",
@@ -204,7 +222,8 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         draw=_by_label_epoch,
         description="False positive rate of the predictors against the checkpoint whose labels are predicted.",
         heading="Which epoch's memorization is predicted",
-        text="The prediction is made once; it is judged by the labels of every checkpoint.",
+        text="The prediction is made once; it is judged by the labels of every checkpoint. At the prediction epoch itself "
+        "early log-LiRA is the score that the labels are made of, so its share of false alarms is 0 there.",
     ),
     StudyFigure(
         name="figure_by_objective",

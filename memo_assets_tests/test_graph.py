@@ -32,6 +32,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.loss", "text", ADAPTERS_DOWN),
     ("prompt.scoring", "sequence", SAMPLES_DOWN),
     ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
+    ("scores.psmi_directions", "auto", {"layer_scores", *SCORES_DOWN}),
+    ("scores.layers", [-1], {"layer_scores", *SCORES_DOWN}),
     ("scores.smi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.mahalanobis_components", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.loss_drop", 0.5, SCORES_DOWN),

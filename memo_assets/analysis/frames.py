@@ -72,6 +72,17 @@ def training_curves(subject: Subject) -> pd.DataFrame:
     )
 
 
+def weight_norms(subject: Subject) -> pd.DataFrame:
+    """norm, epoch, value, distance of all trained weights together: of adapters, their scaled updates."""
+    return subject.frame(
+        """
+        SELECT norm, epoch, value, distance FROM weight_norms
+        WHERE study = $study AND target_seed = $target AND module = 'all' AND matrix IN ('BA', 'W')
+        ORDER BY norm, epoch
+        """
+    )
+
+
 def median_train_losses(subject: Subject) -> pd.DataFrame:
     """epoch, median_train_loss of the audited model."""
     return subject.frame(
@@ -242,7 +253,7 @@ def facts(subject: Subject) -> Facts:
     ).iloc[0]
     curves = subject.frame(
         """
-        SELECT part, epoch, median_loss, accuracy FROM training_curves
+        SELECT part, epoch, median_loss, accuracy FROM training_measures
         WHERE study = $study AND split_seed = $target ORDER BY epoch
         """
     )

@@ -66,6 +66,18 @@ def layer_summaries(layout: Layout, targets: list[int]) -> pd.DataFrame:
     return pd.concat(frames).melt(id_vars=["target_seed", "epoch", "layer"], var_name="measure")
 
 
+def weight_norms(layout: Layout, targets: list[int]) -> pd.DataFrame:
+    """Columns of the table `weight_norms` for all audited models.
+
+    Args:
+        layout: where the study's files lie.
+        targets: split seeds of the audited models.
+    """
+    return pd.concat(
+        [pd.read_parquet(layout.weight_norms(target)).assign(target_seed=target) for target in targets]
+    )
+
+
 def _from_logits(path: Trajectory) -> dict[str, np.ndarray]:
     """Scores [E, N] that need nothing but the model's own logits."""
     logits, labels = path.option_logits, path.given_index

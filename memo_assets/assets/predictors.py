@@ -22,7 +22,11 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         import pandas as pd
         import pyarrow as pa
 
-        from memo_assets.analysis.predictors import layer_summaries, target_prediction_epoch
+        from memo_assets.analysis.predictors import (
+            layer_summaries,
+            target_prediction_epoch,
+            weight_norms,
+        )
         from memo_assets.analysis.predictors import predictor_scores as compute
         from memo_assets.store.files import write_parquet
         from memo_assets.store.tables import reading
@@ -41,9 +45,15 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
                     "there is no prediction epoch; figures show the last checkpoint. Train longer or lower "
                     "scores.loss_drop"
                 )
-        summary = layout.table("layer_summary")
-        write_parquet(summary, pa.Table.from_pandas(layer_summaries(layout, targets), preserve_index=False))
-        version = publish_table(study, "predictor_scores", frame, {"layer_summary": summary})
+        further = {
+            "layer_summary": layer_summaries(layout, targets),
+            "weight_norms": weight_norms(layout, targets),
+        }
+        for name, rows in further.items():
+            write_parquet(layout.table(name), pa.Table.from_pandas(rows, preserve_index=False))
+        version = publish_table(
+            study, "predictor_scores", frame, {name: layout.table(name) for name in further}
+        )
         metadata = {
             "dagster/row_count": len(frame),
             "predictors": int(frame["predictor"].nunique()),

@@ -35,7 +35,7 @@ _LOGITS = pa.schema(
         "option_logits": pa.list_(pa.field("item", pa.float32())),
     }
 )
-_SCORES, _SUMMARY = "scores", "summary"
+_SCORES, _SUMMARY, _NORMS = "scores", "summary", "norms"
 
 
 class _Checkpoints:
@@ -103,14 +103,14 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
 
 
 def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
-    """Hidden states of every checkpoint of the audited models, reduced to scores at once and never stored."""
+    """Hidden states of every checkpoint of the audited models, reduced to scores at once; norms of their weights."""
     samples = read_samples(item)
     epochs = item.study.training.checkpoints
     missing = {
         seed: [
             epoch
             for epoch in epochs
-            if not all(_is_whole(_part(item, seed, epoch, kind)) for kind in (_SCORES, _SUMMARY))
+            if not all(_is_whole(_part(item, seed, epoch, kind)) for kind in (_SCORES, _SUMMARY, _NORMS))
         ]
         for seed in item.seeds
     }
@@ -126,12 +126,13 @@ def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldSto
     for seed in item.seeds:
         if missing[seed]:
             _compute_layer_scores(item, seed, samples, missing[seed], checkpoints)
-        scores, summary = (
+        scores, summary, norms = (
             pd.concat([pq.read_table(_part(item, seed, epoch, kind)).to_pandas() for epoch in epochs])
-            for kind in (_SCORES, _SUMMARY)
+            for kind in (_SCORES, _SUMMARY, _NORMS)
         )
-        paths = (item.layout.layer_scores(seed), item.layout.layer_summary(seed))
-        for path, frame in zip(paths, (scores, summary), strict=True):
+        layout = item.layout
+        paths = (layout.layer_scores(seed), layout.layer_summary(seed), layout.weight_norms(seed))
+        for path, frame in zip(paths, (scores, summary, norms), strict=True):
             write_parquet(path, pa.Table.from_pandas(frame, preserve_index=False))
         facts = {"layers": int(summary["layer"].max()), "samples": int(scores["sample_id"].nunique())}
         results[seed] = SeedResult(data_version=content_hash(*paths), facts=facts)
@@ -176,10 +177,29 @@ def _compute_layer_scores(
         assert hidden is not None
         scores, summary = layer_scores_at(hidden[:, 0, rows], labels, item.study.scores)
         scores.insert(0, "sample_id", np.tile(samples["sample_id"].to_numpy()[rows], len(hidden)))
-        for kind, frame in ((_SCORES, scores), (_SUMMARY, summary)):
+        norms = _weight_norms(item, seed, epoch)
+        for kind, frame in ((_SCORES, scores), (_SUMMARY, summary), (_NORMS, norms)):
             frame.insert(0, "epoch", float(epoch))
             write_parquet(_part(item, seed, epoch, kind), pa.Table.from_pandas(frame, preserve_index=False))
         checkpoints.one_done()
+
+
+def _weight_norms(item: WorkItem, seed: int, epoch: float) -> pd.DataFrame:
+    """Norms of a model's trained weights, read from its files."""
+    from safetensors.numpy import load_file
+
+    from memo_assets.measures.weight_norms import weight_norms
+
+    lora = item.study.lora
+    now, start = (
+        {
+            name: weight
+            for file in sorted(item.layout.adapter(seed, at).glob("*.safetensors"))
+            for name, weight in load_file(file).items()
+        }
+        for at in (epoch, item.study.training.checkpoints[0])
+    )
+    return pd.DataFrame(weight_norms(now, start, scale=1.0 if lora is None else lora.alpha / lora.rank))
 
 
 def _part(item: WorkItem, seed: int, epoch: float, kind: str = "logits") -> Path:

@@ -122,6 +122,10 @@ class Layout:
         """Per-epoch, per-layer figures of the whole data set: sliced mutual information."""
         return self.root / "layer_scores" / f"seed={seed}.summary.parquet"
 
+    def weight_norms(self, seed: int) -> Path:
+        """Per-epoch norms of the trained weights of one audited model."""
+        return self.root / "layer_scores" / f"seed={seed}.norms.parquet"
+
     def table(self, name: str) -> Path:
         """The study's rows of a warehouse table that an asset computes."""
         return self.root / "tables" / f"{name}.parquet"

@@ -6,6 +6,8 @@ column schema shown in the web UI and the documentation are made. What does not:
 
 from dataclasses import dataclass
 
+from memo_assets.store.views import VIEWS
+
 
 @dataclass(frozen=True)
 class Column:
@@ -191,6 +193,25 @@ TABLES: dict[str, Table] = {
             ),
         ),
         Table(
+            "weight_norms",
+            "Norms of a target model's trained weights at a checkpoint, and their distances from step 0.",
+            ("study", "target_seed", "epoch", "module", "matrix", "norm"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                Column(
+                    "module", "VARCHAR", "Name of the module; all: the block-diagonal matrix of all of them."
+                ),
+                Column(
+                    "matrix", "VARCHAR", "LoRA factors A and B, BA for their scaled product; W without LoRA."
+                ),
+                Column("norm", "VARCHAR", "frobenius, nuclear, spectral or infinity."),
+                Column("value", "DOUBLE", "The norm."),
+                Column("distance", "DOUBLE", "The norm of the difference from step 0."),
+            ),
+        ),
+        Table(
             "predictor_evaluation",
             "Each predictor at each checkpoint, judged by the memorization labels of the last checkpoint.",
             ("study", "target_seed", "epoch", "predictor", "layer"),
@@ -227,44 +248,6 @@ TABLES: dict[str, Table] = {
     )
 }
 
-_VIEWS = {
-    "predictions": (
-        """
-        SELECT study, split_seed, epoch, sample_id,
-               list_position(option_logits, list_max(option_logits)) - 1 AS predicted_index,
-               list_position(option_logits, list_max(option_logits)) - 1 = given_index AS fits_given,
-               list_position(option_logits, list_max(option_logits)) - 1 = true_index AS is_correct
-        FROM logits JOIN samples USING (study, sample_id)
-        """,
-        "The answer of every model at every checkpoint, from the option logits.",
-    ),
-    "option_probabilities": (
-        """
-        SELECT study, split_seed, epoch, sample_id, option,
-               exp(logit - list_max(option_logits))
-                 / list_sum([exp(other - list_max(option_logits)) for other in option_logits]) AS probability
-        FROM (SELECT *, unnest(option_logits) AS logit, generate_subscripts(option_logits, 1) - 1 AS option
-              FROM logits)
-        """,
-        "Softmax over the sample's options: one row per option.",
-    ),
-    "training_curves": (
-        """
-        SELECT l.study, l.split_seed, l.epoch,
-               CASE WHEN s.part = 'test' THEN 'test' WHEN m.sample_id IS NULL THEN 'held out' ELSE 'train' END
-                 AS part,
-               median(l.loss) AS median_loss, avg(l.loss) AS mean_loss,
-               avg(CASE WHEN l.logit_gap > 0 THEN 1 ELSE 0 END) AS accuracy, count(*) AS n
-        FROM logits l
-        JOIN samples s USING (study, sample_id)
-        LEFT JOIN split_masks m
-          ON m.study = l.study AND m.split_seed = l.split_seed AND m.sample_id = l.sample_id
-        GROUP BY ALL
-        """,
-        "Loss and accuracy on the given labels by model, checkpoint and part: train, held out, test.",
-    ),
-}
-
 
 def ddl() -> list[str]:
     """SQL statements that make every table and view that is not there yet, with comments."""
@@ -280,7 +263,7 @@ def ddl() -> list[str]:
             f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quote(column.comment)}"
             for column in table.columns
         )
-    for name, (query, comment) in _VIEWS.items():
+    for name, (query, comment) in VIEWS.items():
         statements.append(f"CREATE OR REPLACE VIEW {name} AS {query}")
         statements.append(f"COMMENT ON VIEW {name} IS {_quote(comment)}")
     return statements

@@ -23,6 +23,7 @@ from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
 from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import reading
+from memo_assets.study_file import load_studies
 from memo_assets_tests.end_to_end.conftest import Platform
 
 pytestmark = pytest.mark.slow
@@ -47,6 +48,10 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
     n_layers = study.model.layers
     per_layer = sum(predictor.per_layer for predictor in PREDICTORS.values())
     scores = per_layer * n_layers + len(PREDICTORS) - per_layer
+    if study.lora is None:
+        matrices = n_layers + 1 + 1  # the output layer, and all together
+    else:
+        matrices = 3 * (sum(1 if target == "lm_head" else n_layers for target in study.lora.targets) + 1)
     expected = {
         "samples": n,
         "split_masks": models * train,
@@ -55,7 +60,8 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "memorization": train * epochs,
         "population_memorization": pool * epochs,
         "predictor_scores": scores * epochs * train,
-        "layer_summary": 3 * n_layers * epochs,
+        "layer_summary": 4 * n_layers * epochs,
+        "weight_norms": 4 * matrices * epochs,
         "predictor_evaluation": scores * epochs,
     }
     assert set(expected) == set(TABLES)
@@ -193,7 +199,7 @@ def test_studies_are_compared(platform: Platform):
         parents = platform.definitions.resolve_asset_graph().get(comparison.figure_key(figure)).parent_keys
         assert parents == {dg.AssetKey([study, name]) for study in STUDIES for name in upstream}
     page = layout.report.read_text(encoding="utf-8")
-    assert "2 of 2 studies have been evaluated" in page
+    assert f"2 of {len(load_studies())} studies have been evaluated" in page
     assert "0.073" in page
     grid = json.loads(layout.figure("figure_roc_grid", "json").read_text())
     assert len({(curve["xaxis"], curve["yaxis"]) for curve in grid["data"]}) == 2 * 5

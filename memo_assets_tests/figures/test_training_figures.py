@@ -10,6 +10,7 @@ import pytest
 from memo_assets.figures.dynamics import dynamics
 from memo_assets.figures.lira_histogram import MAX_PANELS, log_lira_histogram
 from memo_assets.figures.training_curves import loss_and_accuracy
+from memo_assets.figures.weights import weight_norms_over_epochs
 from memo_assets_tests.figures.helpers import layout_of, notes
 
 
@@ -173,3 +174,26 @@ def test_loss_and_accuracy_errors():
         loss_and_accuracy(TRAINING.drop(columns=["mean_loss", "accuracy"]), title="", prediction_epoch=None)
     with pytest.raises(ValueError, match="column part"):
         loss_and_accuracy(TRAINING.assign(part="dev"), title="", prediction_epoch=None)
+
+
+def test_norms_are_drawn_as_multiples_of_their_last_value_and_hover_the_true_one():
+    points = pd.DataFrame(
+        [
+            ("frobenius", 0.0, 4.0, 0.0),
+            ("frobenius", 1.0, 8.0, 5.0),
+            ("nuclear", 0.0, 0.0, 0.0),
+            ("nuclear", 1.0, 0.0, 0.0),
+        ],
+        columns=["norm", "epoch", "value", "distance"],
+    )
+    figure = weight_norms_over_epochs(points, title="T", matrix="Weights", prediction_epoch=1.0)
+    frobenius, nuclear, distance, _, line = [trace for trace in figure.data if trace.mode][:5]
+    np.testing.assert_array_equal(frobenius.y, [0.5, 1])
+    np.testing.assert_array_equal(frobenius.customdata, [4, 8])
+    np.testing.assert_array_equal(nuclear.y, [0, 0])  # what never moves is 0, not nan
+    np.testing.assert_array_equal(distance.y, [0, 1])
+    assert (distance.xaxis, distance.showlegend) == ("x2", False)
+    assert line.name == "prediction epoch 1"
+    assert "Weights, of all modules together" in layout_of(figure).title.subtitle.text
+    empty = weight_norms_over_epochs(points.head(0), title="T", matrix="W", prediction_epoch=None)
+    assert "No weights have been measured yet" in notes(empty)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from sklearn.metrics import brier_score_loss
 
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
@@ -13,7 +14,7 @@ from memo_assets.store.tables import publish, reading
 
 from .small_study import write_study
 
-VIEWS = ["option_probabilities", "predictions", "training_curves"]
+VIEWS = ["option_probabilities", "predictions", "training_measures"]
 
 
 @pytest.fixture
@@ -101,13 +102,34 @@ def test_option_probabilities(filled: Path) -> None:
     assert [total for (total,) in sums] == pytest.approx([1.0] * 16)
 
 
-def test_training_curves(filled: Path) -> None:
-    query = "SELECT part, median_loss, mean_loss, accuracy, n FROM training_curves WHERE split_seed = 0 AND epoch = 1 ORDER BY 1"
-    # Model 0 was trained on samples 0 and 2, sample 1 was held out, 3 is the test sample; losses are 10.5 + sample.
-    assert ask(query) == [
-        ("held out", 11.5, 11.5, 1.0, 1),
-        ("test", 13.5, 13.5, 1.0, 1),
-        ("train", 11.5, 11.5, 1.0, 2),
+def test_training_measures(filled: Path) -> None:
+    query = """
+        SELECT part, n, mean_loss, median_loss, accuracy, brier_score, step, samples_seen FROM training_measures
+        WHERE split_seed = 0 AND epoch = ? ORDER BY 1
+    """
+    # Model 0 was trained on samples 0 (its label is noise) and 2, sample 1 was held out, 3 is the test sample. Losses are
+    # 10.5 + sample; the given option leads by 2 among two options, three for sample 2.
+    two, three = ([math.exp(2), *[1.0] * n] for n in (1, 2))
+    brier = [
+        brier_score_loss(
+            [[1, *[0] * (len(weights) - 1)]],
+            [[w / sum(weights) for w in weights]],
+            scale_by_half=False,  # pyright: ignore[reportArgumentType]
+        )
+        for weights in (two, three)
     ]
-    at_first = "SELECT part, accuracy FROM training_curves WHERE split_seed = 0 AND epoch = 0 ORDER BY 1"
-    assert ask(at_first) == [("held out", 0.0), ("test", 1.0), ("train", 0.0)]
+    found = ask(query, 1.0)
+    assert [row[:5] for row in found] == [
+        ("held out", 1, 11.5, 11.5, 1.0),
+        ("test", 1, 13.5, 13.5, 1.0),
+        ("train", 2, 11.5, 11.5, 1.0),
+        ("train, random label", 1, 10.5, 10.5, 1.0),
+        ("train, true label", 1, 12.5, 12.5, 1.0),
+    ]
+    expected = [brier[0], brier[0], (brier[0] + brier[1]) / 2, brier[0], brier[1]]
+    assert [row[5] for row in found] == pytest.approx(expected, rel=1e-6)
+    assert {row[6:] for row in found} == {(3, 2)}
+    at_first = ask(query, 0.0)
+    assert [row[4] for row in at_first] == [0.0, 1.0, 0.0, 0.0, 0.0]
+    assert at_first[0][5] == pytest.approx(2 * (math.exp(2) / sum(two)) ** 2, rel=1e-6)
+    assert {row[6:] for row in at_first} == {(0, 0)}
