@@ -48,10 +48,13 @@ def _check_data(study: Study) -> dict[str, object]:
             f"shadows.train_share = {study.shadows.train_share} of a pool of {len(pool)} samples leaves none to train "
             "on; raise it"
         )
+    alone: dict[int, list[str]] = {}
     for seed in study.shadows.audited:
         labels = pool["given_label"].iloc[split_mask(len(pool), study.shadows.train_share, seed)]
         counts = labels.value_counts().sort_index()
-        if len(counts) < 2 or counts.min() < 2:
+        if rare := counts.index[counts == 1].tolist():
+            alone[seed] = rare
+        if (counts > 1).sum() < 2:
             raise ValueError(
                 f"split seed {seed} trains on {counts.to_dict()} (samples by label), and scoring it takes two labels and "
                 "two samples of each: give more data, raise shadows.train_share, or audit another split seed"
@@ -64,6 +67,7 @@ def _check_data(study: Study) -> dict[str, object]:
         "models": f"{study.shadows.models}, each trained on {n_train} samples",
         "steps": f"{max(points.values())} ({steps_per_epoch(study.training, n_train)} per epoch), "
         f"{len(points)} checkpoints",
+        **({"without PSMI": f"labels of one training sample, by split seed: {alone}"} if alone else {}),
         **_check_tokens(study, samples),
     }
 

@@ -506,11 +506,10 @@ BAD_DATA: dict[str, tuple[bytes | None, dict[str, Any], str]] = {
         {"shadows.train_share": 0.01},
         "shadows.train_share = 0.01 of a pool of 27 samples leaves none to train on; raise it",
     ),
-    "a label with one training sample": (
-        csv([*rows(), *[f"rare {row},c,x" for row in range(2)]]),
-        {"shadows.audited": [2, 3]},
-        "split seed 2 trains on {'a': 6, 'b': 7, 'c': 1} (samples by label), and scoring it takes two labels and two "
-        "samples of each",
+    "one label but for a single training sample": (
+        csv([*[f"text {row},a,x" for row in range(30)], "odd,b,x"]),
+        {},
+        "(samples by label), and scoring it takes two labels and two samples of each",
     ),
     "checkpoint between two steps": (
         csv(rows()),
@@ -532,6 +531,12 @@ def test_bad_data_is_one_clear_error_that_names_the_study(tmp_path: Path, case: 
     assert found.startswith("study own: ")
     assert message.replace("{folder}", str(tmp_path)) in found
     assert "\n" not in found
+
+
+def test_a_label_of_one_training_sample_is_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_bytes(csv([*rows(), *[f"rare {row},c,x" for row in range(2)]]))
+    facts = check_study(write_study(tmp_path, changed(TABLE, {"shadows.audited": [2, 3]})))
+    assert facts["without PSMI"] == "labels of one training sample, by split seed: {2: ['c']}"
 
 
 def test_a_label_that_is_no_string_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,9 @@ def layer_scores_at(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every layer of one model at one checkpoint.
 
+    A sample that alone bears its label has no class to be compared with: its PSMI is nan, and the others are scored
+    without it.
+
     Args:
         hidden: [L, N, d], hidden states of the model's training samples.
         labels: [N], the answers given.
@@ -29,19 +32,20 @@ def layer_scores_at(
         ValueError: a layer that the model does not have, or one that is named twice.
     """
     samples, layers = [], []
+    shared = shares_its_label(labels)
     for layer in chosen_layers(settings.layers, len(hidden)):
         states = hidden[layer - 1]
-        pointwise = psmi(states, labels, n_directions=settings.psmi_directions)
-        sliced = smi(states, labels, n_directions=settings.smi_directions)
+        pointwise = psmi(states[shared], labels[shared], n_directions=settings.psmi_directions)
+        sliced = smi(states[shared], labels[shared], n_directions=settings.smi_directions)
         distance = mahalanobis(states, n_components=settings.mahalanobis_components)
         samples.append(
             pd.DataFrame(
                 {
                     "layer": np.int16(layer),
-                    "psmi": pointwise.mean,
-                    "psmi_low": pointwise.low,
-                    "psmi_high": pointwise.high,
-                    "psmi_sd": pointwise.sd,
+                    "psmi": _at(shared, pointwise.mean),
+                    "psmi_low": _at(shared, pointwise.low),
+                    "psmi_high": _at(shared, pointwise.high),
+                    "psmi_sd": _at(shared, pointwise.sd),
                     "mahalanobis": distance,
                 }
             )
@@ -56,6 +60,19 @@ def layer_scores_at(
             }
         )
     return pd.concat(samples, ignore_index=True), pd.DataFrame(layers)
+
+
+def shares_its_label(labels: np.ndarray) -> np.ndarray:
+    """Bool [N], whether another sample bears the same label."""
+    _, index, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
+    return counts[index] > 1
+
+
+def _at(places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Values at the places that are true, nan elsewhere."""
+    out = np.full(len(places), np.nan)
+    out[places] = values
+    return out
 
 
 def chosen_layers(wanted: Literal["all"] | list[int], n_layers: int) -> list[int]:

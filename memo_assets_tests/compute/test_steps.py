@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from memo_assets.compute import steps
@@ -100,10 +102,16 @@ def test_a_missing_gpu_is_said_before_anything_is_trained(
     )
 
 
-def test_a_label_with_one_training_sample_is_named(warehouse: Path) -> None:
+def test_a_sample_that_alone_bears_its_label_has_no_psmi(warehouse: Path) -> None:
     study = small_study({"data.items": 36, "shadows.audited": [1]})
     write_inputs(warehouse, study)
     assert compute(item(warehouse, study, "adapters", [1])).error is None
-    error = compute(item(warehouse, study, "layer_scores", [1])).error
-    assert error is not None
-    assert error.startswith("Every class needs at least 2 samples")
+    assert compute(item(warehouse, study, "layer_scores", [1])).error is None
+    layout = Layout.of(study.name)
+    scores, samples = pd.read_parquet(layout.layer_scores(1)), pd.read_parquet(layout.samples)
+    given = scores["sample_id"].map(samples.set_index("sample_id")["given_label"])
+    one_layer = scores["layer"].eq(1) & scores["epoch"].eq(0)
+    alone = given[one_layer].map(given[one_layer].value_counts()) == 1
+    assert 0 < alone.sum() < len(alone)
+    np.testing.assert_array_equal(scores.loc[one_layer, "psmi"].isna(), alone)
+    assert scores["mahalanobis"].notna().all()

@@ -22,7 +22,7 @@ def _sums(n: int, seed: int) -> list[tuple[str, list[str], int]]:
 
 
 def save_arc(folder: Path, *, train: int = 40, test: int = 23) -> None:
-    """As ai2_arc: choices as a record of lists; a few rows name them 1 to 4, one has a fifth."""
+    """As ai2_arc: choices as a record of lists; a few rows name them 1 to 4; in one the fifth is right."""
     columns = Features(
         {
             "id": Value("string"),
@@ -36,15 +36,18 @@ def save_arc(folder: Path, *, train: int = 40, test: int = 23) -> None:
         rows = []
         for k, (question, answers, place) in enumerate(_sums(n, seed)):
             letters = ["1", "2", "3", "4"] if k % 10 == 9 else ["A", "B", "C", "D"]
-            if k == 3:
+            key = letters[place]
+            if (name, k) == ("train", 7):
+                answers[place] = "0"
                 answers.append("none of these")
                 letters.append("E")
+                key = "E"
             rows.append(
                 {
                     "id": f"{name}-{k}",
                     "question": question,
                     "choices": {"text": answers, "label": letters},
-                    "answerKey": letters[place],
+                    "answerKey": key,
                 }
             )
         return Dataset.from_list(rows, features=columns)

@@ -35,10 +35,10 @@ def data(made: Path, name: str, **changes: object) -> HubData:
 def test_arc_keeps_its_own_letters_and_fifth_choices(made: Path) -> None:
     frame = load_hub(data(made, "arc_mistral", splits=["train[:12]", "test"]))
     assert frame["item_id"].iloc[[0, 11, 12]].tolist() == ["train/0", "train/11", "test/0"]
-    assert frame["options"].iloc[3] == ["A", "B", "C", "D", "E"]
-    assert frame["choices"].iloc[3][4] == "none of these"
+    assert frame["options"].iloc[7] == ["A", "B", "C", "D", "E"]
+    assert frame["choices"].iloc[7][4] == "none of these"
     assert frame["options"].iloc[9] == ["1", "2", "3", "4"]
-    assert frame["label"].iloc[:4].tolist() == ["A", "B", "C", "D"]
+    assert frame["label"].iloc[:8].tolist() == ["A", "B", "C", "D", "A", "B", "C", "E"]
 
 
 def test_a_right_choice_stays_right_in_the_prompt(made: Path) -> None:

@@ -17,6 +17,7 @@ from memo_assets.instance import open_instance
 from memo_assets.pipeline import bring_up_to_date
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
+from memo_assets.store.tables import reading
 from memo_assets.study_check import check_study
 from memo_assets_tests.end_to_end.conftest import Recorder
 from memo_assets_tests.models.small_models import save_small_model
@@ -55,11 +56,24 @@ def test_a_study_of_the_paper_runs_from_raw_data_to_report(
     layout = Layout.of(name)
     assert study.title in layout.report.read_text()
     samples = pq.read_table(layout.samples).to_pandas()
+    if name == "arc_mistral":
+        _check_the_lone_label(layout)
     pool = samples.loc[samples["part"] == "pool", "sample_id"].to_numpy()
     for seed in study.seeds:
         mask = np.random.RandomState(seed).choice(len(pool), len(pool) // 2, replace=False)
         assert (pq.read_table(layout.split_mask(seed)).column("sample_id").to_numpy() == pool[mask]).all()
     _check_against_peft(study, layout, samples["prompt"].tolist(), samples["options"].tolist())
+
+
+def _check_the_lone_label(layout: Layout) -> None:
+    """Sample 7 alone has the answer E: it alone is left out of PSMI, and has its loss."""
+    with reading() as connection:
+        rows = connection.execute(
+            "SELECT DISTINCT predictor, sample_id FROM predictor_scores "
+            "WHERE study = ? AND predictor IN ('psmi', 'psmi_sd', 'loss') AND (score IS NULL OR isnan(score))",
+            [layout.study],
+        ).fetchall()
+    assert sorted(rows) == [("psmi", 7), ("psmi_sd", 7)]
 
 
 def _check_against_peft(study: Study, layout: Layout, prompts: list[str], options: list[list[str]]) -> None:
