@@ -30,23 +30,49 @@ class DigitsData(Config):
     items: int | None = Field(default=None, ge=20, description="Use only the first images; all by default.")
 
 
-class TableData(Config):
-    """A CSV, JSON Lines or Parquet file of the user's own, one row a sample."""
+class _Columns(Config):
+    """Which columns of a table hold what; the same for files and data sets of the hub."""
 
-    source: Literal["table"]
-    path: str = Field(description="The file, absolute or relative to the study's defs.yaml.")
-    text: str = Field(description="Column that holds the text to classify.")
-    label: str = Field(description="Column that holds the label, a string.")
+    added_later: ClassVar[frozenset[str]] = frozenset({"choices", "group", "id"})
+
+    text: str = Field(description="Column that holds the text to classify, or the question.")
+    label: str = Field(
+        description="Column that holds the label: one of the options, or with `choices` or `options` its number from 0."
+    )
+    choices: str | None = Field(
+        default=None,
+        description="Column with each row's own choices: a list of texts, or a record of the lists text and label. "
+        "Letters stand for them, or the labels of the record.",
+    )
     options: list[str] | None = Field(
         default=None,
         min_length=2,
         max_length=MAX_OPTIONS,
-        description="All labels; by default those in the file.",
+        description="All labels, the same for all rows; of a file, by default those in it.",
     )
     id: str | None = Field(default=None, description="Column with a unique id; by default the row number.")
+    group: str | None = Field(
+        default=None,
+        description="Column with a group, such as a subject; kept with the samples as item_group.",
+    )
+
+    @model_validator(mode="after")
+    def _one_kind_of_options(self) -> "_Columns":
+        if self.choices is not None and self.options is not None:
+            raise ValueError("give either `choices`, a column, or `options`, the names of the labels")
+        return self
 
 
-class HubData(Config):
+class TableData(_Columns):
+    """A CSV, JSON Lines or Parquet file of the user's own, one row a sample."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"choices", "group"})
+
+    source: Literal["table"]
+    path: str = Field(description="The file, absolute or relative to the study's defs.yaml.")
+
+
+class HubData(_Columns):
     """A data set of the Hugging Face hub, or a directory that its library saved: splits one after the other."""
 
     source: Literal["hub"]
@@ -64,19 +90,6 @@ class HubData(Config):
     splits: list[str] = Field(
         min_length=1, description="Splits in order, each whole or its first rows only, as in train[:1078]."
     )
-    text: str = Field(description="Column that holds the text, or the question.")
-    label: str = Field(description="Column that holds the label: a name, a letter, or a number from 0.")
-    choices: str | None = Field(
-        default=None,
-        description="Column with each row's own choices: a list of texts, or a record of the lists text and label. "
-        "Letters stand for them, or the labels of the record.",
-    )
-    options: list[str] | None = Field(
-        default=None,
-        min_length=2,
-        max_length=MAX_OPTIONS,
-        description="Names of the labels that are numbers, from 0 on, the same for all rows.",
-    )
 
     @field_validator("splits")
     @classmethod
@@ -87,8 +100,8 @@ class HubData(Config):
         return value
 
     @model_validator(mode="after")
-    def _one_kind_of_options(self) -> "HubData":
-        if (self.choices is None) == (self.options is None):
+    def _some_options(self) -> "HubData":
+        if self.choices is None and self.options is None:
             raise ValueError("give either `choices`, a column, or `options`, the names of the labels")
         return self
 

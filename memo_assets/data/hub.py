@@ -1,17 +1,17 @@
 """A data set of the Hugging Face hub, or a directory that the library `datasets` saved.
 
-What belongs here: getting the rows, and turning each row's columns into text, label and options. What does not: whether
-the values make sense (`items.check_items`).
+What belongs here: getting the rows. What does not: what their columns mean (`columns`), whether the values make sense
+(`items.check_items`).
 """
 
 from pathlib import Path
-from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from memo_assets.config import HubData
 from memo_assets.config.data import SPLIT_PIECE
+from memo_assets.data.columns import items_of, wanted_columns
 from memo_assets.data.errors import DataError, DataMissingError
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ def load_hub(data: HubData) -> pd.DataFrame:
         data: the data set and its columns.
 
     Returns:
-        Columns item_id (split and row, as in train/17), text, label, options, and choices where rows have their own.
-        Values are not checked yet.
+        Columns as of `columns.items_of`; item_id is split and row, as in train/17, unless there is a column of ids.
 
     Raises:
         DataMissingError: the data set is not on this machine and the hub cannot be asked.
@@ -38,7 +37,7 @@ def load_hub(data: HubData) -> pd.DataFrame:
         assert match is not None
         split, first = match[1], None if match[2] is None else int(match[2])
         rows = _split(data, split)
-        wanted = [name for name in (data.text, data.label, data.choices) if name is not None]
+        wanted = wanted_columns(data)
         lacking = [name for name in wanted if name not in rows.column_names]
         if lacking:
             raise DataError(f"{data.name}: column {lacking[0]!r} is missing; it has {rows.column_names}")
@@ -46,45 +45,9 @@ def load_hub(data: HubData) -> pd.DataFrame:
             if first > len(rows):
                 raise DataError(f"{data.name}: data.splits asks for {piece}, but it has {len(rows)} rows")
             rows = rows.select(range(first))
-        frame = pd.DataFrame({name: rows[name][:] for name in wanted}, dtype=object)
-        frame["item_id"] = [f"{split}/{row}" for row in range(len(frame))]
-        frames.append(frame)
-    frame = pd.concat(frames, ignore_index=True)
-    made = pd.DataFrame({"item_id": frame["item_id"], "text": frame[data.text]}, dtype=object)
-    made["options"] = pd.Series(
-        [data.options] * len(frame) if data.choices is None else [*map(_letters, frame[data.choices])],
-        dtype=object,
-    )
-    if data.choices is not None:
-        made["choices"] = pd.Series([*map(_texts, frame[data.choices])], dtype=object)
-    made["label"] = pd.Series(
-        [
-            _label(label, options, item)
-            for label, options, item in zip(frame[data.label], made["options"], made["item_id"], strict=True)
-        ],
-        dtype=object,
-    )
-    return made
-
-
-def _letters(choices: Any) -> list[str]:
-    """What stands for each choice: labels of their own, as ARC has them, or letters."""
-    return [*choices["label"]] if isinstance(choices, dict) else [*ascii_uppercase[: len(choices)]]
-
-
-def _texts(choices: Any) -> list[str]:
-    return [*(choices["text"] if isinstance(choices, dict) else choices)]
-
-
-def _label(label: Any, options: list[str], item: str) -> Any:
-    """The option that a label stands for: numbers count the options from 0."""
-    if not isinstance(label, int) or isinstance(label, bool):
-        return label
-    if not 0 <= label < len(options):
-        raise DataError(
-            f"row {item}: label {label} counts from 0, but there are {len(options)} options, {options}"
-        )
-    return options[label]
+        columns = {name: rows[name][:] for name in wanted}
+        frames.append(items_of(columns, data, [f"{split}/{row}" for row in range(len(rows))]))
+    return pd.concat(frames, ignore_index=True)
 
 
 def _split(data: HubData, split: str) -> "Dataset":

@@ -30,7 +30,7 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
 
     Returns:
         Columns sample_id (int64, the position), item_id, part ('pool' or 'test'), label_status ('true' or 'random'),
-        true_label, given_label, true_index, given_index (int16, positions in options), options (list), then text
+        true_label, given_label, true_index, given_index (int16, positions in options), options (list), item_group (str) where the source has groups, then text
         and prompt (language) or image (vision), and content_hash: SHA-256 of what the model is given, the options
         and the given label.
 
@@ -63,6 +63,8 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
             "options": options,
         }
     )
+    if "item_group" in frame:
+        samples["item_group"] = frame["item_group"].to_numpy()
     if study.prompt is not None:
         samples["text"] = frame["text"].to_numpy()
         lines = options
@@ -113,7 +115,7 @@ def _templates(text: str, prompt: Prompt) -> list[str]:
     return prompt.templates
 
 
-def samples_schema(*, is_language: bool) -> pa.Schema:
+def samples_schema(*, is_language: bool, has_groups: bool = False) -> pa.Schema:
     """Column types of the samples' Parquet file."""
     text = pa.string()
     seen = [("text", text), ("prompt", text)] if is_language else [("image", pa.list_(pa.float32()))]
@@ -124,6 +126,7 @@ def samples_schema(*, is_language: bool) -> pa.Schema:
             ("true_index", pa.int16()),
             ("given_index", pa.int16()),
             ("options", pa.list_(text)),
+            *([("item_group", text)] if has_groups else []),
             *seen,
             ("content_hash", text),
         ]
@@ -136,7 +139,7 @@ def samples_table(samples: pd.DataFrame) -> pa.Table:
     Args:
         samples: of `build_samples`.
     """
-    schema = samples_schema(is_language="prompt" in samples)
+    schema = samples_schema(is_language="prompt" in samples, has_groups="item_group" in samples)
     table = pa.Table.from_pandas(samples, schema=schema, preserve_index=False)
     return table.replace_schema_metadata(None)  # pandas notes its own version there
 

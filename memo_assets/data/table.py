@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from pyarrow import csv
 
 from memo_assets.config import TableData
+from memo_assets.data.columns import items_of, wanted_columns
 from memo_assets.data.errors import DataError
 
 Columns = dict[str, list]
@@ -30,8 +31,8 @@ def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
         base_dir: what a relative path is relative to.
 
     Returns:
-        Columns item_id (of the id column, whole numbers as strings; or the row number from 0), text, label,
-        options (as given, or the sorted labels of the file). Values are not checked yet.
+        Columns as of `columns.items_of`; without a column of ids they are row numbers from 0, and without options those
+        are the sorted labels of the file. Values are not checked yet.
 
     Raises:
         DataError: no such file, unknown kind of file, unreadable file, or a column that is missing.
@@ -39,19 +40,8 @@ def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
     path = base_dir / data.path
     if not path.is_file():
         raise DataError(f"no file {path}: data.path = {data.path!r} is looked up from {base_dir}")
-    columns = _read(path, sorted({name for name in (data.text, data.label, data.id) if name is not None}))
-    labels = columns[data.label]
-    rows = len(labels)
-    ids = (
-        [_id(value) for value in columns[data.id]]
-        if data.id is not None
-        else [str(row) for row in range(rows)]
-    )
-    options = data.options or sorted({label for label in labels if isinstance(label, str)})
-    return pd.DataFrame(
-        {"item_id": ids, "text": columns[data.text], "label": labels, "options": [options] * rows},
-        dtype=object,
-    )
+    columns = _read(path, wanted_columns(data))
+    return items_of(columns, data, [str(row) for row in range(len(columns[data.label]))])
 
 
 def read_columns(path: Path) -> Columns:
@@ -140,11 +130,6 @@ def _require(wanted: list[str], found: list[str], path: Path) -> None:
                 f"{path} has {given} column {name!r}: its columns are {', '.join(map(repr, found)) or 'none'}; "
                 f"set data.text, data.label and data.id to names from that list"
             )
-
-
-def _id(value: object) -> object:
-    """Whole numbers are fine as ids; anything else stays for the checks to judge."""
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 _READERS: dict[str, Callable[[Path, list[str] | None], Columns]] = {

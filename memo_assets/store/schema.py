@@ -52,6 +52,7 @@ TABLES: dict[str, Table] = {
                 _STUDY,
                 _SAMPLE,
                 Column("item_id", "VARCHAR", "The sample's id in its source."),
+                Column("item_group", "VARCHAR", "Its group there, such as a subject; null without groups."),
                 Column(
                     "part",
                     "VARCHAR",

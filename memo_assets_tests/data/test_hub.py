@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from memo_assets.config import HubData
-from memo_assets.data import hub
+from memo_assets.data import columns
 from memo_assets.data.errors import DataError, DataMissingError
 from memo_assets.data.hub import load_hub
 from memo_assets.data.items import load_items
@@ -78,7 +78,7 @@ def test_what_is_not_there_is_named(made: Path, changes: dict[str, object], mess
 
 def test_a_label_without_an_option_is_named(made: Path) -> None:
     with pytest.raises(DataError, match=r"row 1: label 2 counts from 0, but there are 2 options"):
-        hub._label(2, ["no", "yes"], "1")
+        columns._label(2, ["no", "yes"], "1")
 
 
 def test_data_that_are_nowhere_say_how_to_get_them(monkeypatch: pytest.MonkeyPatch) -> None:

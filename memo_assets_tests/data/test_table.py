@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -8,7 +9,9 @@ import pytest
 from memo_assets.config import TableData
 from memo_assets.data.errors import DataError
 from memo_assets.data.items import load_items
+from memo_assets.data.samples import build_samples, samples_table
 from memo_assets.data.table import load_table
+from memo_assets_tests.studies import TABLE, study
 
 
 def table(path, **fields):
@@ -131,3 +134,44 @@ def test_empty_files(tmp_path, suffix):
     (tmp_path / f"t.{suffix}").write_text("")
     with pytest.raises(DataError, match=r"is empty|no rows"):
         load_items(table(f"t.{suffix}"), 0, tmp_path)
+
+
+CHOICES = [["red", "blue"], ["one", "two", "three"]] * 15
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet"])
+def test_rows_may_bring_their_own_choices_numbered_labels_and_groups(tmp_path: Path, kind: str) -> None:
+    rows = [
+        {"q": f"Which {k}?", "c": choices, "a": k % len(choices), "g": "odd" if k % 2 else "even"}
+        for k, choices in enumerate(CHOICES)
+    ]
+    path = tmp_path / f"rows.{kind}"
+    if kind == "jsonl":
+        path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    else:
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    settings = {"source": "table", "path": path.name, "text": "q", "label": "a", "choices": "c", "group": "g"}
+    data = TableData.model_validate(settings)
+    frame = load_items(data, 0, tmp_path).frame
+    assert frame["options"].iloc[:2].tolist() == [["A", "B"], ["A", "B", "C"]]
+    assert frame["choices"].iloc[1] == ["one", "two", "three"]
+    assert frame["label"].tolist() == ["ABC"[k % len(choices)] for k, choices in enumerate(CHOICES)]
+    asked = study(TABLE, {"prompt.templates": ["{text}\n{options}\nAnswer:"]})
+    samples = build_samples(load_items(data, 0, tmp_path), asked)
+    assert samples["prompt"].iloc[1] == "Which 1?\n- A: one\n- B: two\n- C: three\nAnswer:"
+    assert samples_table(samples).column("item_group").to_pylist() == [row["g"] for row in rows]
+
+
+def test_choices_that_are_no_list_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("q,c,a\nWhich?,red;blue,A\n", encoding="utf-8")
+    settings = {"source": "table", "path": path.name, "text": "q", "label": "a", "choices": "c"}
+    with pytest.raises(DataError, match="row 0: column 'c' holds 'red;blue'; expected a list of texts"):
+        load_table(TableData.model_validate(settings), tmp_path)
+
+
+def test_labels_that_are_numbers_count_named_options(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"t": "a", "l": 1}\n{"t": "b", "l": 0}\n', encoding="utf-8")
+    settings = {"source": "table", "path": path.name, "text": "t", "label": "l", "options": ["no", "yes"]}
+    assert load_table(TableData.model_validate(settings), tmp_path)["label"].tolist() == ["yes", "no"]

@@ -221,7 +221,7 @@ def test_logs_and_what_was_sent_were_told(platform: Platform):
 
 
 def test_there_are_five_queries():
-    assert len(QUERIES) == 5
+    assert len(QUERIES) == 7
 
 
 @pytest.mark.parametrize("query", QUERIES)
