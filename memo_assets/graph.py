@@ -38,6 +38,8 @@ _FIGURE_STEPS: dict[str, Step] = {
     "figure_by_label_epoch": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
     "figure_by_objective": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
     "figure_population": Step(("samples", "population_memorization"), ("title",)),
+    "figure_attacks": Step(("memorization",), ("title",)),
+    "figure_label_stability": Step(("label_stability",), ("title",)),
 }
 FIGURES = tuple(_FIGURE_STEPS)
 
@@ -55,7 +57,13 @@ _STEPS: dict[str, Step] = {
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
     "memorization": Step(
-        ("samples", "shadow_logits"), ("shadows.models", "shadows.audited", "labels.quantile")
+        ("samples", "shadow_logits"),
+        ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
+        algorithm=2,
+    ),
+    "label_stability": Step(
+        ("samples", "shadow_logits"),
+        ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
     ),
     "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",)),
     "predictor_scores": Step(

@@ -55,11 +55,19 @@ def _roc(subject: "Subject") -> "go.Figure":
 
 
 def _log_lira(subject: "Subject") -> "go.Figure":
-    from memo_assets.analysis.frames import log_lira
+    from memo_assets.analysis.frames import label_scores
+    from memo_assets.figures.attacks import score_label
     from memo_assets.figures.lira_histogram import log_lira_histogram
 
+    labels = subject.study.labels
     title = f"{subject.study.title}: memorization while the model trains"
-    return log_lira_histogram(log_lira(subject), title=title, quantile=subject.study.labels.quantile)
+    return log_lira_histogram(
+        label_scores(subject),
+        title=title,
+        quantile=labels.quantile,
+        eta=labels.eta,
+        score=score_label(labels.attack),
+    )
 
 
 def _dynamics(subject: "Subject") -> "go.Figure":
@@ -112,7 +120,7 @@ def _by_share(subject: "Subject") -> "go.Figure":
     from memo_assets.figures.sweeps import fpr_by_share as draw
 
     title = f"{subject.study.title}: FPR by the share called memorized"
-    share = round(1 - subject.study.labels.quantile, 6)
+    share = subject.memorized_share
     return draw(fpr_by_share(subject), title=title, when=_when(subject), chosen=share, tpr=TPR_OBJECTIVE)
 
 
@@ -155,6 +163,23 @@ def _population(subject: "Subject") -> "go.Figure":
     return rank_scatter(population_ranks(subject), title=title)
 
 
+def _attacks(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.stability import attack_agreement
+    from memo_assets.figures.attacks import attack_agreement as draw
+
+    title = f"{subject.study.title}: do other attacks find the same samples"
+    return draw(attack_agreement(subject), title=title, own=subject.study.labels.attack)
+
+
+def _label_stability(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.stability import advice, stability_points
+    from memo_assets.figures.label_stability import label_stability as draw
+    from memo_assets.measures.stability import ENOUGH
+
+    points, title = stability_points(subject), f"{subject.study.title}: are there shadow models enough"
+    return draw(points, title=title, advice=advice(points, subject.study.shadows.models - 1), enough=ENOUGH)
+
+
 # In the order of the report.
 STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
@@ -190,9 +215,9 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
         name="figure_log_lira",
         draw=_log_lira,
-        description="How log-LiRA spreads while the model trains.",
+        description="How the memorization score spreads while the model trains.",
         heading="How memorization grows",
-        text="Log-LiRA of the training samples by checkpoint; right of the line lies the share called "
+        text="Memorization score of the training samples by checkpoint; right of the line lies what is called "
         "memorized.",
     ),
     StudyFigure(
@@ -215,7 +240,7 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         draw=_by_share,
         description="False positive rate of the predictors against the share of samples called memorized.",
         heading="How much is called memorized",
-        text="Labels are drawn anew for each share of the samples with the highest log-LiRA; the prediction stays.",
+        text="Labels are drawn anew for each share of the samples with the highest score; the prediction stays.",
     ),
     StudyFigure(
         name="figure_by_label_epoch",
@@ -238,5 +263,21 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         description="Ranks of counterfactual memorization against ranks of the attack success rate.",
         heading="Average vulnerability, measured in two ways",
         text="Each point is a sample of the pool, ranked over all models at the last checkpoint.",
+    ),
+    StudyFigure(
+        name="figure_attacks",
+        draw=_attacks,
+        description="Agreement of other membership attacks with the study's labels.",
+        heading="Whether other attacks find the same samples",
+        text="Every attack reads the same models. Found again: the share of the study's memorized samples that are also "
+        "among as many with the attack's own highest scores.",
+    ),
+    StudyFigure(
+        name="figure_label_stability",
+        draw=_label_stability,
+        description="Agreement of labels from fewer shadow models against their number.",
+        heading="Whether there are shadow models enough",
+        text="Solid lines compare labels of two sets of models that have none in common; dotted ones compare a set with "
+        "all models, its own among them. Medians and quartiles over random sets.",
     ),
 )

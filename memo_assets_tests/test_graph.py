@@ -12,9 +12,10 @@ from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
-WITHOUT_SCORES = {"figure_log_lira", "figure_population"}
+WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
 SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES
-LABELS_DOWN = {"memorization", "figure_log_lira", *SCORES_DOWN}
+STABILITY = {"label_stability", "figure_label_stability"}
+LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
 
 # dotted field, new value, steps whose code version changes
 CHANGES: list[tuple[str, Any, set[str]]] = [
@@ -40,6 +41,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("shadows.models", 5, {"population_memorization", "figure_population", *LABELS_DOWN}),
     ("shadows.audited", [1], LABELS_DOWN),
     ("labels.quantile", 0.8, LABELS_DOWN),
+    ("labels.eta", 4.0, LABELS_DOWN),
+    ("labels.attack", "rmia", LABELS_DOWN),
     ("title", "Another", {"report", *FIGURES}),
     ("description", "In other words", {"report"}),
     ("show_text", True, {"report"}),

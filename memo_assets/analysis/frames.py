@@ -44,12 +44,25 @@ class Subject:
         epoch = self.prediction_epoch
         return self.study.training.checkpoints[-1] if epoch is None else epoch
 
+    @property
+    def memorized_share(self) -> float:
+        """Share of the training samples called memorized: by the quantile, or as found with eta."""
+        if self.study.labels.eta is None:
+            return round(1 - self.study.labels.quantile, 6)
+        rows = self.frame(
+            """
+            SELECT avg(memorized::INTEGER) AS share FROM memorization WHERE study = $study AND target_seed = $target
+            GROUP BY epoch ORDER BY epoch DESC LIMIT 1
+            """
+        )
+        return float(rows["share"].iloc[0])
 
-def log_lira(subject: Subject) -> pd.DataFrame:
-    """epoch, log_lira (clipped), label_status of every training sample at every checkpoint but the untrained."""
+
+def label_scores(subject: Subject) -> pd.DataFrame:
+    """epoch, score (of the study's attack), label_status of every training sample at every trained checkpoint."""
     return subject.frame(
         """
-        SELECT epoch, log_lira_clipped AS log_lira, label_status
+        SELECT epoch, score, label_status
         FROM memorization JOIN samples USING (study, sample_id)
         WHERE study = $study AND target_seed = $target AND epoch > 0 ORDER BY epoch, sample_id
         """
@@ -175,6 +188,16 @@ def default_rule(subject: Subject) -> tuple[float, float] | None:
         epoch=subject.judged_epoch,
     )
     return None if rows.empty else (float(rows["rule_fpr"].iloc[0]), float(rows["rule_tpr"].iloc[0]))
+
+
+def attack_scores(subject: Subject) -> pd.DataFrame:
+    """attack, sample_id, score, memorized of every training sample at the last checkpoint, in the order of ids."""
+    return subject.frame(
+        """
+        SELECT attack, sample_id, score, memorized FROM memorization_scores
+        WHERE study = $study AND target_seed = $target QUALIFY epoch = max(epoch) OVER () ORDER BY attack, sample_id
+        """
+    )
 
 
 def population_ranks(subject: Subject) -> pd.DataFrame:

@@ -1,4 +1,6 @@
-"""Memorization labels from the shadow models' logits."""
+"""Memorization labels from the shadow models' outputs, by every attack."""
+
+from collections.abc import Callable
 
 import duckdb
 import numpy as np
@@ -6,53 +8,116 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from memo_assets.config import Study
+from memo_assets.measures.attacks import ATTACKS, Outputs
 from memo_assets.measures.evaluation import memorized_labels
-from memo_assets.measures.lira import log_lira
 from memo_assets.measures.population import population
 from memo_assets.store.matrices import epochs_of, membership, pool_ids, shadows_at
 
 CLIP = 100.0
 
 
-def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.DataFrame:
-    """Columns of the table `memorization`, for all audited models and checkpoints of a study.
+def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Columns of the tables `memorization` and `memorization_scores`, for all audited models and checkpoints.
 
     Args:
         connection: on the warehouse, with all models loaded.
         study: the study.
 
     Returns:
-        One row per target, checkpoint and training sample of the target, in that order.
+        Labels by the study's attack, one row per target, checkpoint and training sample of the target, in that order;
+        and the scores of all attacks, one row per target, checkpoint, attack and sample.
 
-    Source: Carlini et al., "Membership Inference Attacks From First Principles", IEEE S&P 2022.
+    Raises:
+        ValueError: at the last checkpoint none of a target's training samples is memorized, or all are.
+
+    Source: Carlini et al., "Membership Inference Attacks From First Principles", IEEE S&P 2022; other attacks as given
+    in `measures.attacks`.
+    """
+    ids, labels, scores = pool_ids(connection, study.name), [], []
+    epochs = epochs_of(connection, study.name)
+    for epoch in epochs:
+        outputs = attack_outputs(connection, study, epoch)
+        for target in study.shadows.audited:
+            member = outputs.in_train[target]
+            found = {name: attack.scores(outputs, target)[member] for name, attack in ATTACKS.items()}
+            frame = _labels(study, found, outputs.in_train[:, member].sum(axis=0) - 1)
+            if epoch == epochs[-1]:
+                _require_both(study, target, frame)
+            share = float(frame["memorized"].mean())
+            keys = {"target_seed": np.int32(target), "epoch": epoch, "sample_id": ids[member]}
+            labels.append(pd.DataFrame(keys).join(frame))
+            scores += [
+                pd.DataFrame(
+                    {**keys, "attack": name, "score": values, "memorized": _top(study, name, values, share)}
+                )
+                for name, values in found.items()
+            ]
+    order = ["target_seed", "epoch", "sample_id"]
+    return (
+        pd.concat(labels).sort_values(order, ignore_index=True),
+        pd.concat(scores).sort_values(["target_seed", "epoch", "attack", "sample_id"], ignore_index=True),
+    )
+
+
+def attack_outputs(connection: duckdb.DuckDBPyConnection, study: Study, epoch: float) -> Outputs:
+    """What attacks read of a study at one checkpoint; the test samples, which no model saw, are RMIA's population.
+
+    Args:
+        connection: on the warehouse, with all models loaded.
+        study: the study.
+        epoch: the checkpoint.
     """
     models = study.shadows.models
-    ids, inside = pool_ids(connection, study.name), membership(connection, study.name, models)
-    frames = []
-    for epoch in epochs_of(connection, study.name):
-        gaps = shadows_at(connection, study.name, epoch, models).gaps
-        for target in study.shadows.audited:
-            member = inside[target]
-            scores = log_lira(gaps, inside, target)[member]
-            # Untrained adapters all answer alike: both hypotheses have the same likelihood, whose log ratio is 0.
-            scores[np.ptp(gaps[:, member], axis=0) == 0] = 0.0
-            n_in = inside[:, member].sum(axis=0) - 1
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "target_seed": np.int32(target),
-                        "epoch": epoch,
-                        "sample_id": ids[member],
-                        "log_lira": scores,
-                        "log_lira_clipped": scores.clip(-CLIP, CLIP),
-                        "percentile": (rankdata(scores, method="min", nan_policy="omit") - 1) / len(scores),
-                        "memorized": memorized_labels(scores, quantile=study.labels.quantile),
-                        "n_in": n_in.astype(np.int32),
-                        "n_out": (models - 1 - n_in).astype(np.int32),
-                    }
-                )
-            )
-    return pd.concat(frames).sort_values(["target_seed", "epoch", "sample_id"], ignore_index=True)
+    pool = shadows_at(connection, study.name, epoch, models)
+    test = shadows_at(connection, study.name, epoch, models, part="test")
+    return Outputs(pool.gaps, pool.losses, test.losses, membership(connection, study.name, models))
+
+
+def label_rule(study: Study) -> Callable[[np.ndarray], np.ndarray]:
+    """The study's rule from scores [N] of its attack, nan where there is none, to memorized or not, bool [N].
+
+    Args:
+        study: the study.
+    """
+    return lambda scores: memorized_labels(scores, quantile=study.labels.quantile, eta=study.labels.eta)
+
+
+def _labels(study: Study, found: dict[str, np.ndarray], n_in: np.ndarray) -> pd.DataFrame:
+    log_lira, score = found["online_lira"], found[study.labels.attack]
+    return pd.DataFrame(
+        {
+            "log_lira": log_lira,
+            "log_lira_clipped": log_lira.clip(-CLIP, CLIP),
+            "score": score,
+            "percentile": (rankdata(score, method="min", nan_policy="omit") - 1) / len(score),
+            "memorized": label_rule(study)(score),
+            "n_in": n_in.astype(np.int32),
+            "n_out": (study.shadows.models - 1 - n_in).astype(np.int32),
+        }
+    )
+
+
+def _top(study: Study, attack: str, scores: np.ndarray, share: float) -> np.ndarray:
+    """The highest scores of one attack, as many as the study's own labels; eta has no meaning for other attacks."""
+    if attack == study.labels.attack:
+        return label_rule(study)(scores)
+    quantile = study.labels.quantile if study.labels.eta is None else 1 - share
+    if not 0 < quantile < 1 or np.isnan(scores).all():
+        return np.full(len(scores), quantile <= 0) & ~np.isnan(scores)
+    return memorized_labels(scores, quantile=quantile)
+
+
+def _require_both(study: Study, target: int, frame: pd.DataFrame) -> None:
+    """Raise if labels do not split the target's training samples in two."""
+    n, score, labels = int(frame["memorized"].sum()), frame["score"], study.labels
+    if 0 < n < len(frame):
+        return
+    rule = f"quantile = {labels.quantile:g}" if labels.eta is None else f"eta = {labels.eta:g}"
+    raise ValueError(
+        f"study {study.name}: labels.{rule} on {labels.attack} calls {n} of {len(frame)} training samples of target "
+        f"{target} memorized at the last checkpoint (scores from {score.min():.4g} to {score.max():.4g}); choose another "
+        "labels.eta, labels.quantile or labels.attack"
+    )
 
 
 def population_memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.DataFrame:

@@ -16,7 +16,7 @@ OBJECTIVES = tuple(round(0.05 * step, 2) for step in range(10, 20))
 
 
 def fpr_by_share(subject: Subject, shares: Iterable[float] = SHARES) -> pd.DataFrame:
-    """predictor, layer, x, fpr: x is the share of samples called memorized, by log-LiRA at the last checkpoint.
+    """predictor, layer, x, fpr: x is the share of samples called memorized, by score of the study's attack at the last checkpoint.
 
     Args:
         subject: the audited model.
@@ -24,10 +24,10 @@ def fpr_by_share(subject: Subject, shares: Iterable[float] = SHARES) -> pd.DataF
     """
     final = subject.frame(
         """
-        SELECT sample_id, log_lira FROM memorization
+        SELECT sample_id, score FROM memorization
         WHERE study = $study AND target_seed = $target QUALIFY epoch = max(epoch) OVER ()
         """
-    ).set_index("sample_id")["log_lira"]
+    ).set_index("sample_id")["score"]
     labels = {
         share: pd.Series(memorized_labels(final.to_numpy(), quantile=1 - share), final.index)
         for share in shares

@@ -1,14 +1,15 @@
-"""Memorization labels: local (log-LiRA of the audited models) and population (over all models)."""
+"""Memorization labels: local (of the audited models), how stable they are, and population (over all models)."""
 
 import dagster as dg
 
 from memo_assets.assets.spec import study_asset
 from memo_assets.assets.warehouse import POOL, publish_table
 from memo_assets.config import Study
+from memo_assets.store.layout import Layout
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
-    """Assets `memorization` and `population_memorization`.
+    """Assets `memorization`, `label_stability` and `population_memorization`.
 
     Args:
         study: the study.
@@ -16,7 +17,10 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
     @study_asset(study, "memorization", pool=POOL)
     def memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        import pyarrow as pa
+
         from memo_assets.analysis.labels import memorization as compute
+        from memo_assets.store.files import content_hash, write_parquet
         from memo_assets.store.tables import reading
 
         if study.shadows.models < 33:
@@ -24,8 +28,11 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
                 f"{study.shadows.models} models: with fewer than 33 a sample's label depends on chance; raise shadows.models"
             )
         with reading() as connection:
-            frame = compute(connection, study)
-        version = publish_table(study, "memorization", frame)
+            frame, scores = compute(connection, study)
+        of_attacks = Layout.of(study.name).table("memorization_scores")
+        write_parquet(of_attacks, pa.Table.from_pandas(scores, preserve_index=False))
+        publish_table(study, "memorization", frame, {"memorization_scores": of_attacks})
+        version = content_hash(Layout.of(study.name).table("memorization"), of_attacks)
         last = frame[frame["epoch"] == frame["epoch"].max()]
         metadata = {
             "dagster/row_count": len(frame),
@@ -35,6 +42,26 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
             "fewest_in_models": int(last["n_in"].min()),
             "fewest_out_models": int(last["n_out"].min()),
         }
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+
+    @study_asset(study, "label_stability", pool=POOL)
+    def label_stability(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from memo_assets.analysis.frames import Subject
+        from memo_assets.analysis.stability import advice, stability_points, stability_verdict
+        from memo_assets.analysis.stability import label_stability as compute
+        from memo_assets.store.tables import reading
+
+        with reading() as connection:
+            frame = compute(connection, study)
+        version = publish_table(study, "label_stability", frame)
+        with reading() as connection:
+            points = stability_points(Subject(connection, study, study.shadows.audited[0]))
+        shadows = study.shadows.models - 1
+        found, sentence = stability_verdict(points, shadows), advice(points, shadows)
+        context.log.info(sentence)
+        metadata: dict = {"dagster/row_count": len(frame), "advice": sentence}
+        if found is not None:
+            metadata["expected_agreement"] = found.expected
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
     @study_asset(study, "population_memorization", pool=POOL)
@@ -53,4 +80,4 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         }
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
-    return [memorization, population_memorization]
+    return [memorization, label_stability, population_memorization]

@@ -9,8 +9,8 @@ from memo_assets.store.layout import Layout
 from memo_assets.study_figures import STUDY_FIGURES
 
 _LIMITS = (
-    "Memorized means that a likelihood-ratio attack on the model's logits, given these shadow models, tells that a "
-    "sample was trained on. Other attacks may find more.",
+    "Memorized means that a membership attack on the model's outputs, given these shadow models, tells that a sample was "
+    "trained on. Other attacks may find more.",
     "Labels are known only for samples that the audited model was trained on.",
     "The audited model is one draw: another split seed gives other samples and somewhat other figures.",
 )
@@ -87,7 +87,7 @@ def _content(connection, study: Study, layout: Layout):
             prediction_epoch=subject.prediction_epoch,
             last_epoch=study.training.checkpoints[-1],
             tpr=TPR_OBJECTIVE,
-            memorized_share=round(1 - study.labels.quantile, 6),
+            memorized_share=subject.memorized_share,
         ),
         figures=figures,
         training_facts=curves.reset_index(),

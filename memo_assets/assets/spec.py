@@ -27,7 +27,10 @@ _DESCRIPTIONS = {
     "audited models. Hidden states are reduced at once and never stored.",
     "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `split_masks`, "
     "`checkpoints`.",
-    "memorization": "Ground truth: log-LiRA of every training sample of the audited models. Table `memorization`.",
+    "memorization": "Ground truth: memorization of every training sample of the audited models by the study's attack, "
+    "and the scores of all attacks. Tables `memorization`, `memorization_scores`.",
+    "label_stability": "How well labels from fewer shadow models agree, and whether more are worth training. Table "
+    "`label_stability`.",
     "population_memorization": "Average vulnerability of every pool sample over all models: counterfactual "
     "memorization, simplicity, attack success rate. Table `population_memorization`.",
     "predictor_scores": "Early scores of every training sample: PSMI, loss, logit gap, Mahalanobis, trajectories. "
@@ -51,7 +54,7 @@ _KINDS = {
 }
 
 _TABLE_OF = {"samples": "samples", "shadow_logits": "logits", "memorization": "memorization",
-             "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
+             "label_stability": "label_stability", "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
              "predictor_evaluation": "predictor_evaluation"}  # fmt: skip
 
 

@@ -133,10 +133,36 @@ class Scores(Config):
     )
 
 
+AttackName = Literal[
+    "online_lira",
+    "online_lira_fixed_variance",
+    "offline_lira",
+    "offline_lira_fixed_variance",
+    "rmia",
+    "offline_rmia",
+    "loo_lira",
+]
+
+
 class Labels(Config):
     """From memorization scores to memorized or not."""
 
+    attack: AttackName = Field(
+        default="online_lira",
+        description="Attack whose score defines memorized: LiRA against models with and without the sample (online) or "
+        "without it only (offline), with a variance per sample or one for all; RMIA likewise; or leave-one-out LiRA.",
+    )
     quantile: Share = Field(
         default=0.9,
-        description="Memorized: log-LiRA at or above this quantile of the target's training samples.",
+        description="Memorized: a score at or above this quantile of the target's training samples.",
     )
+    eta: float | None = Field(
+        default=None,
+        description="Memorized: a score of at least eta, in nats for LiRA, a share for RMIA; the quantile then counts for nothing.",
+    )
+
+    @model_validator(mode="after")
+    def _reachable(self) -> "Labels":
+        if self.eta is not None and self.attack.endswith("rmia") and not 0 < self.eta <= 1:
+            raise ValueError(f"eta = {self.eta:g}, but scores of {self.attack} are shares: give 0 < eta <= 1")
+        return self

@@ -1,4 +1,4 @@
-"""Histograms of log-LiRA, one small panel per epoch."""
+"""Histograms of the memorization score, such as log-LiRA, one small panel per epoch."""
 
 from typing import Any
 
@@ -17,38 +17,46 @@ MAX_PANELS = 9
 N_BINS = 48
 DENSITY_BANDWIDTH_BINS = 1.4
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
+_TICKS_OF_SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
 
-def log_lira_histogram(values: pd.DataFrame, *, title: str, quantile: float = 0.9) -> go.Figure:
+def log_lira_histogram(
+    values: pd.DataFrame,
+    *,
+    title: str,
+    quantile: float = 0.9,
+    eta: float | None = None,
+    score: str = "log-LiRA",
+) -> go.Figure:
     """How the memorization score spreads over training, one panel for each of at most nine epochs.
 
     The x-axis is linear near 0 and logarithmic further out (inverse hyperbolic sine), so that the bulk of an early
     epoch and the tail of a late one can both be read. Bars count samples in % of the epoch's samples, those with
-    a noisy label stacked on top; the curve is a Gaussian density of all of them; the line is the quantile from
+    a noisy label stacked on top; the curve is a Gaussian density of all of them; the line is the score from
     which a sample counts as memorized.
 
     Args:
-        values: One row a sample and epoch: epoch, log_lira (clipped to [-100, 100] if it is not yet; nan, a
-            sample outside the target's training set, is left out), label_status 'true' or 'random'.
+        values: One row a sample and epoch: epoch, score (clipped to [-100, 100] here; nan, a sample outside the
+            target's training set, is left out), label_status 'true' or 'random'.
         title: Title of the figure.
         quantile: Quantile of the line, 0.9 for the top 10 %.
+        eta: Where the line stands instead, if given.
+        score: What the score is called on the axes.
 
     Raises:
         ValueError: A column is missing, or a label status is unknown.
     """
-    require_columns(values, ["epoch", "log_lira", "label_status"], "values")
-    kept = values.loc[values["log_lira"].notna()]
+    require_columns(values, ["epoch", "score", "label_status"], "values")
+    kept = values.loc[values["score"].notna()]
     if kept.empty:
-        return message_figure(
-            title, "There are no log-LiRA values: shadow models have not been compared yet."
-        )
+        return message_figure(title, "There are no scores: shadow models have not been compared yet.")
     require_values(kept, "label_status", ["true", "random"], what="values")
     epochs = np.unique(kept["epoch"].to_numpy(dtype=np.float64))
     shown = epochs[
         np.unique(np.linspace(0, len(epochs) - 1, min(MAX_PANELS, len(epochs))).round().astype(int))
     ]
     kept = kept.loc[kept["epoch"].astype("float64").isin(shown)]
-    scores = np.clip(kept["log_lira"].to_numpy(dtype=np.float64), -CLIP, CLIP)
+    scores = np.clip(kept["score"].to_numpy(dtype=np.float64), -CLIP, CLIP)
     edges = _edges(scores)
     columns = 2 if len(shown) == 4 else min(3, len(shown))
     rows = -(-len(shown) // columns)
@@ -62,19 +70,35 @@ def log_lira_histogram(values: pd.DataFrame, *, title: str, quantile: float = 0.
         noisy = (kept["label_status"] == "random").to_numpy()[here]
         row, column = divmod(panel, columns)
         line, top = _panel(
-            figure, scores[here], noisy, edges=edges, quantile=quantile, at=(row + 1, column + 1)
+            figure,
+            scores[here],
+            noisy,
+            edges=edges,
+            quantile=quantile,
+            eta=eta,
+            score=score,
+            at=(row + 1, column + 1),
         )
         tops[row] = max(tops[row], top)
         if panel + columns < len(shown):
             figure.update_xaxes(showticklabels=False, row=row + 1, col=column + 1)
         else:
-            figure.update_xaxes(title_text="log-LiRA", row=row + 1, col=column + 1)
+            figure.update_xaxes(title_text=score, row=row + 1, col=column + 1)
         figure["layout"]["annotations"][panel].update(
             text=f"<b>epoch {epoch_text(epoch)}</b> · line at {line:.3g}", font={"size": 13}
         )
     note = "" if len(shown) == len(epochs) else f" · {len(shown)} of {len(epochs)} checkpoints"
-    style(figure, title, f"Right of the line: the {100 * (1 - quantile):.3g} % with the highest score{note}")
-    ticks = [tick for tick in _TICKS if edges[0] <= np.arcsinh(tick) <= edges[-1]]
+    right = (
+        f"the {100 * (1 - quantile):.3g} % with the highest score"
+        if eta is None
+        else f"a score of at least {eta:g}"
+    )
+    style(figure, title, f"Right of the line: {right}{note}")
+    ticks = [
+        tick
+        for tick in (_TICKS_OF_SHARES if scores.min() >= 0 and scores.max() <= 1 else _TICKS)
+        if edges[0] <= np.arcsinh(tick) <= edges[-1]
+    ]
     figure.update_xaxes(tickvals=np.arcsinh(ticks), ticktext=[f"{tick}" for tick in ticks], tickangle=0)
     figure.update_xaxes(range=[edges[0], edges[-1]], tickfont_size=12)
     figure.update_yaxes(tickfont_size=12, ticksuffix=" %", nticks=5)
@@ -101,6 +125,8 @@ def _panel(
     *,
     edges: np.ndarray,
     quantile: float,
+    eta: float | None,
+    score: str,
     at: tuple[int, int],
 ) -> tuple[float, float]:
     """Draw one epoch at (row, column) counted from 1; returns where the line stands and the highest bar."""
@@ -110,7 +136,7 @@ def _panel(
     places = np.clip(np.arcsinh(scores), edges[0], edges[-1])
     middles = (edges[:-1] + edges[1:]) / 2
     total = np.zeros(len(middles))
-    hover = "log-LiRA about %{customdata:.2g}<br>%{y:.2f} % of samples"
+    hover = f"{score} about %{{customdata:.2g}}<br>%{{y:.2f}} % of samples"
     for name, mask, color in (
         ("true label", ~noisy, translucent(BLUE, 0.55)),
         ("noisy label", noisy, VERMILION),
@@ -126,10 +152,10 @@ def _panel(
         x=middles, y=density, mode="lines", name="density", legendgroup="density", showlegend=is_first,
         line={"color": INK, "width": 1.6, "shape": "spline"}, hoverinfo="skip", **where,
     )  # fmt: skip
-    line = float(np.quantile(scores, quantile))
+    line = float(np.quantile(scores, quantile)) if eta is None else eta
     figure.add_vline(x=np.arcsinh(line), line={"color": INK, "width": 1.4, "dash": "dash"}, **where)
     if is_first:
-        name = f"{100 * (1 - quantile):.3g} % line"
+        name = f"{100 * (1 - quantile):.3g} % line" if eta is None else f"line at {eta:g}"
         figure.add_scatter(
             x=[None],
             y=[None],

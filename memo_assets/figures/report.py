@@ -141,7 +141,7 @@ def headline(summary: Summary) -> str:
 def tiles(summary: Summary) -> list[Tile]:
     """The numbers at the top with their names, in reading order."""
     epoch = NONE if summary.prediction_epoch is None else epoch_text(summary.prediction_epoch)
-    top = percent(summary.memorized_share, 0)
+    top = percent(summary.memorized_share, 0 if summary.memorized_share >= 0.02 else 1)
     noisy = "no noisy labels in this study"
     if summary.noisy_share:
         noisy = f"of the noisy ones ({percent(summary.noisy_share)} of all); by chance {top}"

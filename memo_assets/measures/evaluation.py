@@ -152,16 +152,17 @@ def operating_point(flag: ArrayLike, memorized: ArrayLike) -> tuple[float, float
     return float(flags[~labels].mean()), float(flags[labels].mean())
 
 
-def memorized_labels(log_lira: ArrayLike, *, quantile: float = 0.9) -> np.ndarray:
-    """Label as memorized the samples at or above a quantile of log-LiRA.
+def memorized_labels(scores: ArrayLike, *, quantile: float = 0.9, eta: float | None = None) -> np.ndarray:
+    """Label as memorized the samples at or above a quantile of an attack's score, or at or above eta.
 
     The quantile (linear between neighbours) is that of the entries that are not nan; nan entries, samples the target
     was not trained on, are never memorized. Scores equal to the quantile are all memorized, so saturated (clipped) scores
     can label more than the share asked for.
 
     Args:
-        log_lira: [N], finite or nan.
+        scores: [N], such as log-LiRA; finite or nan.
         quantile: in (0, 1).
+        eta: least score of a memorized sample, in the unit of the scores; takes the place of the quantile.
 
     Returns:
         bool [N].
@@ -171,21 +172,21 @@ def memorized_labels(log_lira: ArrayLike, *, quantile: float = 0.9) -> np.ndarra
 
     Source: Dentan et al., ECAI 2025, arXiv 2409.18858.
     """
-    scores = np.asarray(log_lira, dtype=np.float64)
-    if scores.ndim != 1:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1:
         raise ValueError(
-            f"log_lira has shape {scores.shape}: give a one-dimensional array, one score per sample."
+            f"scores have shape {values.shape}: give a one-dimensional array, one score per sample."
         )
     if not 0 < quantile < 1:
         raise ValueError(f"quantile is {quantile}: give a share between 0 and 1, such as 0.9.")
-    if np.isinf(scores).any():
+    if np.isinf(values).any():
         raise ValueError(
-            f"log_lira has {np.isinf(scores).sum()} infinite scores: compute it in log space, or clip it."
+            f"{np.isinf(values).sum()} scores are infinite: compute them in log space, or clip them."
         )
-    known = scores[~np.isnan(scores)]
+    known = values[~np.isnan(values)]
     if not known.size:
-        raise ValueError(f"All {scores.size} log-LiRA scores are nan: there is nothing to label.")
-    return scores >= np.quantile(known, quantile)
+        raise ValueError(f"All {values.size} scores are nan: there is nothing to label.")
+    return values >= (np.quantile(known, quantile) if eta is None else eta)
 
 
 def prediction_epoch(epochs: ArrayLike, median_losses: ArrayLike, *, drop: float = 0.95) -> float | None:

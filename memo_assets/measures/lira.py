@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from memo_assets.measures.shadows import others_on_trained, shadow_arrays
+
 PADDING = -1000.0
 """Logits at or below this (so -inf too) mark options that a sample does not have."""
 
@@ -91,22 +93,12 @@ def log_lira(gaps: ArrayLike, in_train: ArrayLike, target: int) -> np.ndarray:
 
     Source: Carlini et al., IEEE S&P 2022, arXiv 2112.03570, algorithm 1 (online); Dentan et al., ECAI 2025.
     """
-    values, member = shadow_arrays(gaps, in_train, name="gaps")
-    n_models, n_samples = values.shape
-    if not 0 <= target < n_models:
-        raise ValueError(
-            f"target is {target}: there are {n_models} models, give a row from 0 to {n_models - 1}."
-        )
-    trained = np.flatnonzero(member[target])
-    if not trained.size:
-        raise ValueError(f"The target model {target} was trained on none of the samples: it has no log-LiRA.")
-    shadows = np.ix_(np.delete(np.arange(n_models), target), trained)
-    shadow_gaps, shadow_in = values[shadows], member[shadows]
-    scores = np.full(n_samples, np.nan)
-    scores[trained] = log_ratio(
-        values[target, trained], group_moments(shadow_gaps, shadow_in), group_moments(shadow_gaps, ~shadow_in)
+    shadow = others_on_trained(gaps, in_train, target)
+    inside, outside = (
+        group_moments(shadow.values, shadow.in_train),
+        group_moments(shadow.values, ~shadow.in_train),
     )
-    return scores
+    return shadow.spread(log_ratio(shadow.own, inside, outside))
 
 
 def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool = False) -> np.ndarray:
@@ -150,47 +142,6 @@ def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool
     return (total / len(by_query)).T
 
 
-def shadow_arrays(
-    values: ArrayLike, in_train: ArrayLike, *, name: str, model_axis: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Read a quantity of all shadow models and their membership mask.
-
-    Args:
-        values: [S, N, ...], or [N, S, ...] with `model_axis` 1.
-        in_train: bool, the first two dimensions of `values`.
-        name: what an error calls the values.
-        model_axis: the dimension of the models.
-
-    Returns:
-        (float64 values, bool mask).
-
-    Raises:
-        ValueError: if shapes disagree, the mask is not boolean, a value is not finite or there are fewer than two models.
-    """
-    numbers, member = np.asarray(values, dtype=np.float64), np.asarray(in_train)
-    if member.ndim != 2 or numbers.shape[:2] != member.shape:
-        raise ValueError(
-            f"{name} have shape {numbers.shape} and in_train {member.shape}: give one mask entry per model and sample."
-        )
-    if model_axis == 0 and numbers.ndim != 2:
-        raise ValueError(f"{name} have shape {numbers.shape}: give [models, samples].")
-    if member.dtype != bool:
-        raise ValueError(
-            f"in_train holds {member.dtype}: give booleans, True where the model trained on the sample."
-        )
-    if member.shape[model_axis] < 2:
-        raise ValueError(
-            f"There is {member.shape[model_axis]} model in {name}: a comparison needs at least two."
-        )
-    finite = np.isfinite(numbers)
-    if not finite.all():
-        first = tuple(int(i) for i in np.argwhere(~finite)[0])
-        raise ValueError(
-            f"{name} at {first} is {numbers[first]} ({np.count_nonzero(~finite)} such entries): all must be finite."
-        )
-    return numbers, member
-
-
 def group_moments(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population standard deviation of each sample's scores over a group of models.
 
@@ -212,7 +163,9 @@ def group_moments(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, n
 
 
 def log_ratio(
-    scores: np.ndarray, inside: tuple[np.ndarray, np.ndarray], outside: tuple[np.ndarray, np.ndarray]
+    scores: np.ndarray,
+    inside: tuple[np.ndarray, np.ndarray | float],
+    outside: tuple[np.ndarray, np.ndarray | float],
 ) -> np.ndarray:
     """Log-ratio of two normal densities: log N(score; in) - log N(score; out).
 
@@ -227,7 +180,7 @@ def log_ratio(
     return _log_density(scores, *inside) - _log_density(scores, *outside)
 
 
-def _log_density(scores: np.ndarray, mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+def _log_density(scores: np.ndarray, mean: np.ndarray, sd: np.ndarray | float) -> np.ndarray:
     """Log of the normal density but for its constant, which a ratio does not need."""
     spread = np.where(sd > 0, sd, np.nan)
     return -np.log(spread) - 0.5 * ((scores - mean) / spread) ** 2

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memo_assets.measures.lira import group_moments, log_ratio, shadow_arrays
+from memo_assets.measures.lira import group_moments, log_ratio
+from memo_assets.measures.shadows import shadow_arrays
 
 
 def population(gaps: ArrayLike, losses: ArrayLike, in_train: ArrayLike) -> dict[str, np.ndarray]:

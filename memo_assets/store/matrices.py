@@ -4,6 +4,7 @@ What belongs here: reading slices of `logits` and `split_masks` into numpy array
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import duckdb
 import numpy as np
@@ -13,7 +14,7 @@ from memo_assets.store.tables import WarehouseError
 
 @dataclass(frozen=True)
 class Shadows:
-    """Outputs of all models on all pool samples at one checkpoint.
+    """Outputs of all models on the samples of one part (pool or test) at one checkpoint.
 
     Attributes:
         gaps: float64 [S, N], logit gaps.
@@ -51,10 +52,14 @@ def pool_ids(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
     Raises:
         WarehouseError: the study has no samples in the warehouse.
     """
-    query = "SELECT sample_id FROM samples WHERE study = ? AND part = 'pool' ORDER BY sample_id"
-    ids = np.asarray(connection.execute(query, [study]).fetchnumpy()["sample_id"])
+    return _ids(connection, study, "pool")
+
+
+def _ids(connection: duckdb.DuckDBPyConnection, study: str, part: str) -> np.ndarray:
+    query = "SELECT sample_id FROM samples WHERE study = ? AND part = ? ORDER BY sample_id"
+    ids = np.asarray(connection.execute(query, [study, part]).fetchnumpy()["sample_id"])
     if not len(ids):
-        raise WarehouseError(f"study {study} has no samples in the warehouse; materialize its samples")
+        raise WarehouseError(f"study {study} has no {part} samples in the warehouse; materialize its samples")
     return ids
 
 
@@ -90,26 +95,33 @@ def membership(connection: duckdb.DuckDBPyConnection, study: str, n_models: int)
     return inside
 
 
-def shadows_at(connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int) -> Shadows:
-    """Logit gaps and losses of all models at one checkpoint.
+def shadows_at(
+    connection: duckdb.DuckDBPyConnection,
+    study: str,
+    epoch: float,
+    n_models: int,
+    *,
+    part: Literal["pool", "test"] = "pool",
+) -> Shadows:
+    """Logit gaps and losses of all models at one checkpoint, on the pool or on the test samples.
 
     Raises:
         WarehouseError: rows of a model are missing.
     """
-    n = len(pool_ids(connection, study))
+    n = len(_ids(connection, study, part))
     query = """
         SELECT split_seed, logit_gap::DOUBLE AS gap, loss::DOUBLE AS loss
         FROM logits JOIN samples USING (study, sample_id)
-        WHERE study = ? AND epoch = ? AND split_seed < ? AND part = 'pool'
+        WHERE study = ? AND epoch = ? AND split_seed < ? AND part = ?
         ORDER BY split_seed, sample_id
     """
-    rows = connection.execute(query, [study, epoch, n_models]).fetchnumpy()
+    rows = connection.execute(query, [study, epoch, n_models, part]).fetchnumpy()
     counts = np.bincount(rows["split_seed"], minlength=n_models)
     if (counts != n).any():
         wrong = np.flatnonzero(counts != n)
         raise WarehouseError(
             f"study {study}, epoch {epoch:g}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not just one row "
-            f"per pool sample ({n}); materialize logits and shadow_logits of these seeds"
+            f"per {part} sample ({n}); materialize logits and shadow_logits of these seeds"
         )
     return Shadows(*(np.asarray(rows[name]).reshape(n_models, n) for name in ("gap", "loss")))
 

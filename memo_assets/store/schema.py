@@ -122,21 +122,73 @@ TABLES: dict[str, Table] = {
         ),
         Table(
             "memorization",
-            "Ground truth: log-LiRA of every training sample of a target model, at every checkpoint.",
+            "Ground truth: memorization of every training sample of a target model, at every checkpoint.",
             ("study", "target_seed", "epoch", "sample_id"),
             (
                 _STUDY,
                 _TARGET,
                 _EPOCH,
                 _SAMPLE,
-                Column("log_lira", "DOUBLE", "Log-likelihood ratio in nats; large = memorized."),
+                Column("log_lira", "DOUBLE", "Online log-likelihood ratio in nats; large = memorized."),
                 Column("log_lira_clipped", "DOUBLE", "The same, clipped to [-100, 100]."),
                 Column(
-                    "percentile", "DOUBLE", "Share of the target's training samples with a smaller log_lira."
+                    "score", "DOUBLE", "Score of the study's attack (labels.attack); by default log_lira."
                 ),
-                Column("memorized", "BOOLEAN", "Whether log_lira is at or above the study's quantile."),
+                Column(
+                    "percentile", "DOUBLE", "Share of the target's training samples with a smaller score."
+                ),
+                Column(
+                    "memorized",
+                    "BOOLEAN",
+                    "Whether score is at or above the study's eta, or else its quantile.",
+                ),
                 Column("n_in", "INTEGER", "Shadow models trained with the sample."),
                 Column("n_out", "INTEGER", "Shadow models trained without the sample."),
+            ),
+        ),
+        Table(
+            "memorization_scores",
+            "Scores of all attacks on every training sample of a target model, at every checkpoint.",
+            ("study", "target_seed", "epoch", "attack", "sample_id"),
+            (
+                _STUDY,
+                _TARGET,
+                _EPOCH,
+                Column("attack", "VARCHAR", "Name of the attack, as in labels.attack."),
+                _SAMPLE,
+                Column(
+                    "score",
+                    "DOUBLE",
+                    "Its score, large = memorized: nats for LiRA, a share for RMIA; null without enough models.",
+                ),
+                Column(
+                    "memorized",
+                    "BOOLEAN",
+                    "Whether the score is in the attack's own top share, as large as the study's labels make it.",
+                ),
+            ),
+            bulk=True,
+        ),
+        Table(
+            "label_stability",
+            "How well labels from some shadow models agree with labels from others, at the last checkpoint.",
+            ("study", "target_seed", "comparison", "n_shadows", "draw"),
+            (
+                _STUDY,
+                _TARGET,
+                Column(
+                    "comparison",
+                    "VARCHAR",
+                    "disjoint (two sets without a common model) or all (a set and all shadow models).",
+                ),
+                Column("n_shadows", "INTEGER", "Shadow models in a set, the target left out."),
+                Column("draw", "INTEGER", "Number of the random draw, from 0."),
+                Column(
+                    "agreement", "DOUBLE", "Share of one set's memorized samples that the other finds (Dice)."
+                ),
+                Column("jaccard", "DOUBLE", "Memorized by both over memorized by either."),
+                Column("spearman", "DOUBLE", "Rank correlation of the scores."),
+                Column("scored", "DOUBLE", "Share of the target's training samples with both scores."),
             ),
         ),
         Table(
@@ -251,13 +303,18 @@ TABLES: dict[str, Table] = {
 
 
 def ddl() -> list[str]:
-    """SQL statements that make every table and view that is not there yet, with comments."""
+    """SQL statements that make every table, column and view that is not there yet, with comments."""
     statements = []
     for table in TABLES.values():
         columns = [f"{column.name} {column.type}" for column in table.columns]
         if not table.bulk:
             columns.append(f"PRIMARY KEY ({', '.join(table.key)})")
         statements.append(f"CREATE TABLE IF NOT EXISTS {table.name} ({', '.join(columns)})")
+        # A warehouse of an earlier version gains the columns that are new.
+        statements.extend(
+            f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {column.type}"
+            for column in table.columns
+        )
         key = f" Key: ({', '.join(table.key)})."
         statements.append(f"COMMENT ON TABLE {table.name} IS {_quote(table.comment + key)}")
         statements.extend(

@@ -47,7 +47,7 @@ def subject() -> Iterator[Subject]:
     memorized = {0: IDS >= 0, 1: IDS == 0, 2: IDS >= 0, 3: IDS == 9}
     labels = pd.concat(
         [
-            pd.DataFrame({"epoch": float(epoch), "sample_id": IDS, "memorized": flags, "log_lira": IDS * 1.0})
+            pd.DataFrame({"epoch": float(epoch), "sample_id": IDS, "memorized": flags, "score": IDS * 1.0})
             for epoch, flags in memorized.items()
         ]
     ).assign(study="tiny", target_seed=0)

@@ -18,7 +18,9 @@ from memo_assets.analysis.frames import Subject, facts, results
 from memo_assets.assets import comparison
 from memo_assets.cli import app
 from memo_assets.graph import FIGURES
+from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.catalog import PREDICTORS
+from memo_assets.measures.stability import sizes
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
 from memo_assets.store.schema import TABLES
@@ -58,6 +60,8 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "checkpoints": models * epochs,
         "logits": models * epochs * n,
         "memorization": train * epochs,
+        "memorization_scores": len(ATTACKS) * train * epochs,
+        "label_stability": 30 * sum(len(tried) for tried in sizes(models - 1).values()),
         "population_memorization": pool * epochs,
         "predictor_scores": scores * epochs * train,
         "layer_summary": 4 * n_layers * epochs,

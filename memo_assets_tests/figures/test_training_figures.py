@@ -20,7 +20,7 @@ def scores(epochs, n=200):
         pd.DataFrame(
             {
                 "epoch": float(epoch),
-                "log_lira": rng.normal(size=n) * (1 + epoch),
+                "score": rng.normal(size=n) * (1 + epoch),
                 "label_status": np.where(np.arange(n) % 10 == 0, "random", "true"),
             }
         )
@@ -66,7 +66,7 @@ def test_histogram_counts_every_sample_once():
 
 
 def test_histogram_line_stands_at_the_quantile():
-    values = pd.DataFrame({"epoch": 3.0, "log_lira": np.arange(11.0), "label_status": "true"})
+    values = pd.DataFrame({"epoch": 3.0, "score": np.arange(11.0), "label_status": "true"})
     figure = log_lira_histogram(values, title="")
     assert layout_of(figure).shapes[0].x0 == pytest.approx(np.arcsinh(9.0))
     assert "epoch 3" in notes(figure)
@@ -74,6 +74,22 @@ def test_histogram_line_stands_at_the_quantile():
     figure = log_lira_histogram(values, title="", quantile=0.5)
     assert layout_of(figure).shapes[0].x0 == pytest.approx(np.arcsinh(5.0))
     assert "50 % line" in [trace.name for trace in figure.data]
+
+
+def test_histogram_line_stands_at_eta():
+    values = pd.DataFrame({"epoch": 3.0, "score": np.arange(11.0), "label_status": "true"})
+    figure = log_lira_histogram(values, title="", eta=4, score="nats")
+    assert layout_of(figure).shapes[0].x0 == pytest.approx(np.arcsinh(4.0))
+    assert "at least 4" in layout_of(figure).title.subtitle.text
+    assert "line at 4" in [trace.name for trace in figure.data]
+    assert layout_of(figure).xaxis.title.text == "nats"
+    assert "0.4" not in layout_of(figure).xaxis.ticktext
+
+
+def test_histogram_of_shares_has_ticks_between_0_and_1():
+    values = pd.DataFrame({"epoch": 3.0, "score": np.arange(11.0) / 10, "label_status": "true"})
+    figure = log_lira_histogram(values, title="", eta=0.8)
+    assert list(layout_of(figure).xaxis.ticktext) == ["0", "0.2", "0.4", "0.6", "0.8", "1"]
 
 
 def test_histogram_of_many_epochs_shows_nine_with_both_ends():
@@ -87,7 +103,7 @@ def test_histogram_of_many_epochs_shows_nine_with_both_ends():
 
 def test_histogram_clips_and_leaves_out_samples_without_a_score():
     values = pd.DataFrame(
-        {"epoch": 1.0, "log_lira": [-np.inf, -1e6, 0.0, 1e9, np.nan], "label_status": ["true"] * 5}
+        {"epoch": 1.0, "score": [-np.inf, -1e6, 0.0, 1e9, np.nan], "label_status": ["true"] * 5}
     )
     bars = [trace for trace in log_lira_histogram(values, title="").data if trace.type == "bar"]
     assert sum(bars[0].y) == pytest.approx(100)
@@ -96,7 +112,7 @@ def test_histogram_clips_and_leaves_out_samples_without_a_score():
 
 
 def test_histogram_of_equal_scores_is_finite():
-    values = pd.DataFrame({"epoch": 0.0, "log_lira": [0.0, 0.0], "label_status": "true"})
+    values = pd.DataFrame({"epoch": 0.0, "score": [0.0, 0.0], "label_status": "true"})
     figure = log_lira_histogram(values, title="")
     assert np.isfinite(layout_of(figure).xaxis.range).all()
     assert sum(figure.data[0].y) == pytest.approx(100)
@@ -107,7 +123,7 @@ def test_histogram_errors():
         log_lira_histogram(scores([0]).drop(columns="label_status"), title="")
     with pytest.raises(ValueError, match=r"holds \['noisy'\]"):
         log_lira_histogram(scores([0]).assign(label_status="noisy"), title="")
-    assert "no log-LiRA values" in notes(log_lira_histogram(scores([0]).assign(log_lira=np.nan), title=""))
+    assert "no scores" in notes(log_lira_histogram(scores([0]).assign(score=np.nan), title=""))
 
 
 def test_dynamics_draws_a_band_and_a_median_for_each_panel_and_group():

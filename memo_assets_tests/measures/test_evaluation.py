@@ -259,12 +259,17 @@ class TestMemorizedLabels:
         np.testing.assert_array_equal(np.flatnonzero(memorized_labels(scores)), [9, 10])
         np.testing.assert_array_equal(np.flatnonzero(memorized_labels(scores, quantile=0.5)), range(5, 11))
 
+    def test_eta_takes_the_place_of_the_quantile(self):
+        scores = np.array([4.0, np.nan, 3.999, -7.0, 150.0])
+        np.testing.assert_array_equal(memorized_labels(scores, eta=4), [True, False, False, False, True])
+        assert not memorized_labels(scores, eta=151).any()
+
     @pytest.mark.parametrize(
         ("scores", "quantile", "message"),
         [
-            ([np.nan, np.nan], 0.9, "All 2 log-LiRA scores are nan"),
+            ([np.nan, np.nan], 0.9, "All 2 scores are nan"),
             ([], 0.9, "All 0"),
-            ([1.0, np.inf], 0.9, "1 infinite scores"),
+            ([1.0, np.inf], 0.9, "1 scores are infinite"),
             ([[1.0]], 0.9, "one-dimensional"),
             ([1.0, 2.0], 1.0, "quantile is 1.0"),
             ([1.0, 2.0], 90, "quantile is 90"),

@@ -55,6 +55,21 @@ def test_outputs_of_all_models_at_one_checkpoint(layout: Layout) -> None:
     assert first.gaps.tolist() == [[-2.0, -2.0, -2.0]] * 2
 
 
+def test_outputs_on_the_test_samples(layout: Layout) -> None:
+    with reading() as connection:
+        shadows = shadows_at(connection, "s", 1.0, 2, part="test")
+        assert shadows.losses.tolist() == [[loss(seed, 1, 3)] for seed in range(2)]
+        assert shadows.gaps.tolist() == [[2.0]] * 2
+    change("DELETE FROM logits WHERE split_seed = 1 AND sample_id = 3")
+    with (
+        reading() as connection,
+        pytest.raises(
+            WarehouseError, match=r"seeds \[1\] \(1 in all\) have not just one row per test sample \(1\)"
+        ),
+    ):
+        shadows_at(connection, "s", 1.0, 2, part="test")
+
+
 def test_one_models_way_on_its_training_samples(layout: Layout) -> None:
     with reading() as connection:
         found = trajectory(connection, "s", 0)
@@ -132,7 +147,7 @@ def test_a_study_without_samples_is_refused_everywhere(layout: Layout) -> None:
             lambda: shadows_at(connection, "s", 0.0, 2),
         ):
             with pytest.raises(
-                WarehouseError, match="study s has no samples in the warehouse; materialize its samples"
+                WarehouseError, match="study s has no pool samples in the warehouse; materialize its samples"
             ):
                 ask()
         with pytest.raises(WarehouseError, match="split seed 0 are missing"):

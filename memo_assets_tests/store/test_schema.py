@@ -76,6 +76,21 @@ def test_the_statements_can_be_run_again() -> None:
         assert connection.execute("SELECT count(*) FROM duckdb_tables()").fetchone() == (len(TABLES),)
 
 
+def test_a_warehouse_of_an_earlier_version_gains_new_columns() -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            "CREATE TABLE memorization (study VARCHAR, target_seed INTEGER, epoch DOUBLE, sample_id BIGINT, "
+            "log_lira DOUBLE, PRIMARY KEY (study, target_seed, epoch, sample_id))"
+        )
+        connection.execute("INSERT INTO memorization VALUES ('s', 0, 1, 2, 3)")
+        for statement in ddl():
+            connection.execute(statement)
+        rows = connection.execute("SELECT log_lira, score FROM memorization").fetchall()
+        columns = connection.execute("SELECT column_name FROM (DESCRIBE memorization)").fetchall()
+    assert rows == [(3.0, None)]
+    assert {name for (name,) in columns} == {column.name for column in TABLES["memorization"].columns}
+
+
 def test_predictions(filled: Path) -> None:
     query = "SELECT sample_id, predicted_index, fits_given, is_correct FROM predictions WHERE split_seed = 0 AND epoch = ? ORDER BY 1"
     # Given labels are 1, 1, 2, 0, true ones 0, 1, 2, 0; at first every model answers with option 0.
