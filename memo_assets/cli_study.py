@@ -11,7 +11,7 @@ from rich.table import Table
 
 from memo_assets.cli_output import console, fail
 
-study_app = typer.Typer(no_args_is_help=True, help="List, check and draft studies.")
+study_app = typer.Typer(no_args_is_help=True, help="List, check, draft and estimate studies.")
 
 
 @study_app.command("list")
@@ -45,6 +45,42 @@ def check(
     for name, value in facts.items():
         console.print(f"{name}: {value}", highlight=False)
     console.print("[green]fine[/]")
+
+
+@study_app.command()
+def cost(
+    file: Annotated[str, typer.Argument(help="A defs.yaml, its folder, or the name of a study.")],
+    *,
+    tflops: Annotated[
+        float, typer.Option(help="10^12 operations a second that one device reaches on this work.", min=1e-6)
+    ] = 100.0,
+    samples: Annotated[
+        int | None, typer.Option(help="Pool and test, where the data are not here.", min=20)
+    ] = None,
+    tokens: Annotated[float | None, typer.Option(help="Mean tokens of a prompt, likewise.", min=1)] = None,
+    parameters: Annotated[
+        float | None, typer.Option(help="Parameters of a base model that is not here, such as 7.24e9.", min=1)
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time a few steps on this machine, with random weights.")
+    ] = False,
+) -> None:
+    """Estimate what a study takes before it is run: samples, tokens, operations, files, hours.
+
+    100 TFLOP/s is about a third of what an A100 reaches at best in bf16.
+    """
+    from memo_assets.cost.report import cost_lines
+    from memo_assets.cost.sizes import Given
+    from memo_assets.study_file import StudyError, load_study
+
+    try:
+        lines = cost_lines(
+            load_study(file), Given(samples, tokens, parameters), tflops=tflops, with_calibration=calibrate
+        )
+    except (StudyError, ValueError, OSError) as error:
+        fail(str(error))
+    for name, value in lines.items():
+        console.print(escape(f"{name}: {value}"), highlight=False, soft_wrap=True)
 
 
 @study_app.command()

@@ -1,0 +1,113 @@
+"""From the sizes of a study to tokens, floating-point operations, files and hours. Arithmetic only."""
+
+from dataclasses import dataclass
+
+BYTES_PER_WEIGHT = 4  # adapters are stored in float32
+_ROW_BYTES = 32  # of a row of logits beside the logits themselves: seed, epoch, sample, loss, gap
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """Parameters of the model that is trained, by what they do.
+
+    Attributes:
+        total: all of them, embeddings among them.
+        body: those that every token passes.
+        output: those that only the position of the answer passes: the output module.
+        trained: those that are trained: of the adapters, or all of a network trained from scratch.
+        is_frozen: whether the body is frozen and adapters are trained.
+    """
+
+    total: int
+    body: int
+    output: int
+    trained: int
+    is_frozen: bool
+
+
+@dataclass(frozen=True)
+class StudySize:
+    """How much a study trains and computes.
+
+    Attributes:
+        samples: of pool and test.
+        n_train: training samples of one model.
+        tokens: mean tokens of a sample's context; 1 where the notion has no meaning.
+        n_options: mean number of options.
+        models: models trained.
+        audited: models whose hidden states are scored.
+        epochs: passes over the training samples.
+        steps: optimizer steps of one model.
+        checkpoints: of one model.
+    """
+
+    samples: int
+    n_train: int
+    tokens: float
+    n_options: float
+    models: int
+    audited: int
+    epochs: int
+    steps: int
+    checkpoints: int
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a study takes.
+
+    Attributes:
+        train_tokens: tokens read in training, over all models and epochs, padding left out.
+        forward_tokens: tokens read by the forward passes over all checkpoints.
+        train_flops: floating-point operations of training.
+        forward_flops: those of the forward passes.
+        checkpoint_bytes: weights of all models at all checkpoints.
+        logits_bytes: rows of logits, before compression.
+    """
+
+    train_tokens: float
+    forward_tokens: float
+    train_flops: float
+    forward_flops: float
+    checkpoint_bytes: float
+    logits_bytes: float
+
+    @property
+    def flops(self) -> float:
+        """All floating-point operations."""
+        return self.train_flops + self.forward_flops
+
+    def device_hours(self, tflops: float) -> float:
+        """Hours of one device that reaches so many 10^12 operations a second on this work."""
+        return self.flops / (tflops * 1e12) / 3600
+
+
+def estimate(study: StudySize, model: ModelSize) -> Cost:
+    """What a study takes, from its sizes.
+
+    A token costs two operations per parameter that it passes in the forward pass (Kaplan et al., "Scaling Laws for
+    Neural Language Models", arXiv 2001.08361, section 2.1; attention over the context, small for short prompts, is left
+    out). The backward pass costs as much again for the gradients of activations, and again for those of the weights,
+    which frozen weights do not need. The output module is passed at the answer's position only.
+
+    Args:
+        study: sizes of the study.
+        model: sizes of its model.
+    """
+    forward = 2 * (model.body * study.tokens + model.output)
+    if model.is_frozen:
+        adapters = 2 * model.trained * study.tokens
+        train_pass, forward_pass = 2 * forward + 3 * adapters, forward + adapters
+    else:
+        train_pass, forward_pass = 3 * forward, forward
+    trained = study.models * study.epochs * study.n_train
+    read = (study.models + study.audited) * study.checkpoints * study.samples
+    rows = study.models * study.checkpoints * study.samples
+    return Cost(
+        train_tokens=trained * study.tokens,
+        forward_tokens=read * study.tokens,
+        train_flops=trained * train_pass,
+        forward_flops=read * forward_pass,
+        checkpoint_bytes=study.models * study.checkpoints * model.trained * BYTES_PER_WEIGHT,
+        logits_bytes=rows * (_ROW_BYTES + 4 * study.n_options),
+    )
