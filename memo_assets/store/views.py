@@ -53,4 +53,15 @@ VIEWS = {
         "How far a model is at a checkpoint, by part: test, held out, train, and of these true and random labels. Loss over "
         "the full vocabulary in nats; accuracy and Brier score (0 to 2) over the options; all on the given labels.",
     ),
+    "population_psmi": (
+        """
+        SELECT s.study, s.epoch, s.sample_id, avg(s.score) AS psmi, count(*) AS n_models
+        FROM predictor_scores s
+        JOIN predictor_evaluation e USING (study, target_seed, epoch, predictor, layer)
+        WHERE s.predictor = 'psmi' AND e.is_last_layer AND isfinite(s.score)
+        GROUP BY ALL
+        """,
+        "PSMI of the last layer, averaged over the audited models that were trained on the sample; audit several split "
+        "seeds (shadows.audited) for a measure of the population.",
+    ),
 }

@@ -14,7 +14,7 @@ from memo_assets.store.tables import publish, reading
 
 from .small_study import write_study
 
-VIEWS = ["option_probabilities", "predictions", "training_measures"]
+VIEWS = ["option_probabilities", "population_psmi", "predictions", "training_measures"]
 
 
 @pytest.fixture
@@ -148,3 +148,26 @@ def test_training_measures(filled: Path) -> None:
     assert [row[4] for row in at_first] == [0.0, 1.0, 0.0, 0.0, 0.0]
     assert at_first[0][5] == pytest.approx(2 * (math.exp(2) / sum(two)) ** 2, rel=1e-6)
     assert {row[6:] for row in at_first} == {(0, 0)}
+
+
+def test_population_psmi_is_the_mean_over_models_that_saw_the_sample(filled: Path) -> None:
+    scores = [(0, 0, 1.0), (0, 2, 2.0), (1, 2, 4.0), (1, 1, float("nan"))]
+    with publish() as connection:
+        for target, sample, score in scores:
+            for layer, factor in ((1, 10.0), (2, 1.0)):
+                connection.execute(
+                    "INSERT INTO predictor_scores BY NAME SELECT 's' AS study, ? AS target_seed, 1.0 AS epoch, "
+                    "'psmi' AS predictor, ? AS layer, ? AS sample_id, ? AS score",
+                    [target, layer, sample, factor * score],
+                )
+        for target in (0, 1):
+            for layer in (1, 2):
+                connection.execute(
+                    "INSERT INTO predictor_evaluation BY NAME SELECT 's' AS study, ? AS target_seed, 1.0 AS epoch, "
+                    "'psmi' AS predictor, ? AS layer, ? AS is_last_layer",
+                    [target, layer, layer == 2],
+                )
+    assert ask("SELECT sample_id, psmi, n_models FROM population_psmi ORDER BY 1") == [
+        (0, 1.0, 1),
+        (2, 3.0, 2),
+    ]
