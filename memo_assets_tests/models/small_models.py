@@ -5,9 +5,29 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
 SPECIAL = ["<s>", "</s>", "<pad>"]
+
+
+def random_model(model_type: str, **settings: object) -> PreTrainedModel:
+    """Two blocks of width 32 with grouped-query attention, the same weights at every call.
+
+    Args:
+        model_type: the architecture as the transformers library calls it.
+        settings: of its configuration; they take the place of those here.
+    """
+    torch.manual_seed(0)
+    small = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "initializer_range": 0.1,
+        "pad_token_id": None,
+    }
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **small | settings)).eval()
 
 
 def save_small_model(
@@ -42,21 +62,14 @@ def save_small_model(
         pad_token="<pad>",
         model_max_length=max_length,
     )
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
+    model = random_model(
         model_type,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
         vocab_size=len(tokenizer),
+        head_dim=8,
         max_position_embeddings=max_length,
-        initializer_range=0.1,
         bos_token_id=0,
         eos_token_id=1,
         pad_token_id=2,
     )
-    AutoModelForCausalLM.from_config(config).to(torch.bfloat16).save_pretrained(folder)  # pyright: ignore[reportArgumentType]
+    model.to(torch.bfloat16).save_pretrained(folder)  # pyright: ignore[reportArgumentType]
     tokenizer.save_pretrained(folder)

@@ -8,8 +8,6 @@ import pytest
 import torch
 from peft import PeftModel
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -19,6 +17,7 @@ from memo_assets.config import Lora
 from memo_assets.models.base import load_base
 from memo_assets.models.packed_lora import AdapterDropout, PackedLora, PackedLoraLinear, pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
+from memo_assets_tests.models.small_models import random_model
 
 SEEDS = [4, 9, 17]
 
@@ -37,22 +36,8 @@ def _llama(*, tied: bool = False) -> LlamaForCausalLM:
 
 
 def _small(model_type: str, **settings: object) -> PreTrainedModel:
-    """Grouped-query attention whose heads are wider together than the hidden states."""
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        model_type,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=16,
-        vocab_size=90,
-        initializer_range=0.1,
-        pad_token_id=None,
-        **settings,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+    """Heads that are wider together than the hidden states."""
+    return random_model(model_type, head_dim=16, vocab_size=90, **settings)
 
 
 def _packed(

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import PreTrainedModel
 
 from memo_assets.config import Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.training.language import CHECKED, LanguageTask
+from memo_assets_tests.models.small_models import random_model
 
 from . import language_task, random_samples, tiny_llama
 
@@ -23,20 +24,7 @@ def _perturbed(task: LanguageTask) -> LanguageTask:
 
 
 def _small(model_type: str) -> PreTrainedModel:
-    torch.manual_seed(1)
-    config = AutoConfig.for_model(
-        model_type,
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=8,
-        vocab_size=120,
-        initializer_range=0.2,
-        pad_token_id=None,
-    )
-    return AutoModelForCausalLM.from_config(config).eval()
+    return random_model(model_type, head_dim=8, vocab_size=120, initializer_range=0.2)
 
 
 @pytest.mark.parametrize("model_type", [*CHECKED, "gemma2", "phi"])
