@@ -36,6 +36,23 @@ UNWANTED = (
     *("pytorch_model.bin", "modeling_x.py", "consolidated.safetensors", "onnx/config.json", "README.md"),
     "model.fp16.safetensors",
 )
+CARD = """---
+configs:
+- config_name: even
+  data_files:
+  - {split: train, path: even/train.jsonl}
+  - {split: test, path: even/test.jsonl}
+---
+"""
+ROWS = {
+    "source": "hub",
+    "name": "lab/rows",
+    "config": "even",
+    "splits": ["train[:20]", "test"],
+    "text": "question",
+    "label": "answer",
+    "options": ["no", "yes"],
+}
 LOAD = """
 import sys
 from memo_assets.models.base import hub_commit, load_base
@@ -48,7 +65,7 @@ for model in sys.argv[1:]:
 
 @dataclass
 class Hub:
-    """A hub of four repositories: one open, one gated, one private, one that holds pickles only."""
+    """A hub of four models, one open, one gated, one private, one that holds pickles only, and of one data set."""
 
     endpoint: str
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -75,12 +92,22 @@ def hub(model: Path) -> Iterator[Hub]:
         "lab/private": good,
         "lab/pickles": pickles | {"pytorch_model.bin": b"0"},
     }
+    rows = [{"question": f"Is {k} even?", "answer": (k + 1) % 2} for k in range(40)]
+    data = {
+        "README.md": CARD.encode(),
+        "even/train.jsonl": "\n".join(json.dumps(row) for row in rows[:30]).encode(),
+        "even/test.jsonl": "\n".join(json.dumps(row) for row in rows[30:]).encode(),
+        "load.py": b"raise SystemExit",
+    }
+    repositories["lab/rows"] = data
     found = Hub(endpoint="")
 
     class Answers(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             parts = self.path.partition("?")[0].strip("/").split("/")
-            api = parts[:2] == ["api", "models"]
+            api = parts[:1] == ["api"] and parts[1:2] in (["models"], ["datasets"])
+            if parts[:1] == ["datasets"]:  # a file of a data set
+                parts = parts[1:]
             if len(parts) < 4:  # the library asks for other things too, which are none of ours
                 self.refuse(404)
                 return
@@ -158,7 +185,8 @@ def run(home: Path, endpoint: str, *arguments: str, **variables: str) -> subproc
     foreign = ("HF_", "HUGGING", "TRANSFORMERS_")
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
     given = {"HF_HOME": str(home), "HF_ENDPOINT": endpoint, "HF_TOKEN": TOKEN, "HF_HUB_DISABLE_XET": "1"}
-    given |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "NO_PROXY": "127.0.0.1", "NO_COLOR": "1"}
+    given |= {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_DATASETS_DISABLE_PROGRESS_BARS": "1"}
+    given |= {"NO_PROXY": "127.0.0.1", "NO_COLOR": "1"}
     result = subprocess.run(
         [sys.executable, "-W", "ignore", *arguments],
         env=inherited | given | variables,
@@ -425,3 +453,46 @@ def _table(folder: Path) -> Path:
     path = folder / "rows.csv"
     path.touch()
     return path
+
+
+def of_rows(folder: Path, **settings: object) -> Path:
+    """File of a study of the hub's data set and the hub's model."""
+    return write_study(folder, changed(TABLE, {"data": {**ROWS, **settings}, "model.name": "lab/tiny"}))
+
+
+def test_data_are_fetched_at_their_commit_and_read_offline(hub: Hub, tmp_path: Path, silent: str) -> None:
+    path = of_rows(tmp_path / "study", revision="v1")
+    before = len(hub.requests)
+    result = fetch(tmp_path / "home", hub.endpoint, path)
+    assert (result.returncode, result.stderr) == (0, "")
+    cache = tmp_path / "home" / "hub" / "datasets--lab--rows"
+    line = f"study own: data: 30 rows of train[:20], test of lab/rows, commit {COMMIT}, in {cache}"
+    assert result.stdout.splitlines()[1] == line
+    asked = {path.split(f"/{COMMIT}/")[1] for _, path, _ in hub.requests[before:] if "rows/resolve/" in path}
+    assert asked == {"README.md", "even/train.jsonl", "even/test.jsonl"}  # no code
+    checked = run(tmp_path / "home", silent, "-m", "memo_assets.cli", "study", "check", str(path))
+    assert checked.returncode == 0, checked.stderr
+    assert "samples: 30 (27 pool, 3 test)" in checked.stdout
+    other = of_rows(tmp_path / "other", revision="v2")
+    unknown = run(tmp_path / "home", silent, "-m", "memo_assets.cli", "study", "check", str(other))
+    assert unknown.returncode == 0
+    text = " ".join(unknown.stdout.split())
+    assert "data: not checked: data set lab/rows at revision v2 is not in the cache" in text
+    assert "run `memo fetch STUDY`" in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"name": "lab/none"}, "has no data set 'lab/none': correct data.name"),
+        ({"name": "lab/private"}, "refuses access to data set lab/private (HTTP 401)"),
+        ({"revision": "v9"}, "data set lab/rows has no revision 'v9' on the hub: correct data.revision"),
+        ({"config": "odd"}, f"data set lab/rows at commit {COMMIT}: "),
+        ({"splits": ["validation"]}, f"data set lab/rows at commit {COMMIT}: "),
+        ({"text": "query"}, "lab/rows: column 'query' is missing; it has ['question', 'answer']"),
+    ],
+)
+def test_data_that_cannot_be_fetched_say_why(
+    hub: Hub, tmp_path: Path, settings: dict[str, object], message: str
+) -> None:
+    assert message in refused(tmp_path / "home", hub.endpoint, of_rows(tmp_path / "study", **settings))

@@ -29,6 +29,10 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         write_parquet(layout.items, pa.Table.from_pandas(items.frame, preserve_index=False))
         paths = [layout.items]
         metadata: dict = {"dagster/row_count": len(items.frame), "labels": _counts(items.frame["label"])}
+        if study.data.source == "hub" and not Path(study.data.name).is_dir():
+            from memo_assets.data.hub import snapshot
+
+            metadata["commit"] = snapshot(study.data).name
         layout.background.unlink(missing_ok=True)
         if items.background is not None:
             write_parquet(layout.background, pa.Table.from_pandas(items.background, preserve_index=False))

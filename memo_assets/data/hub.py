@@ -50,23 +50,59 @@ def load_hub(data: HubData) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
+def row_files(data: HubData) -> list[str]:
+    """Patterns of the files that hold a data set's rows, and of its card, which says what is which; never code."""
+    names = ["*.parquet", "*.csv", "*.json", "*.jsonl", "*.arrow"]
+    return ["README.md", *(f"{data.folder}/{name}" if data.folder else name for name in names)]
+
+
+def snapshot(data: HubData) -> Path:
+    """Folder of a data set of the hub in the cache, which alone is asked; its name is the commit.
+
+    Args:
+        data: a data set that is no directory.
+
+    Raises:
+        DataMissingError: the cache does not hold it at that revision, or only in part.
+        DataError: the name is none that the hub could have.
+    """
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(
+            data.name,
+            repo_type="dataset",
+            revision=data.revision,
+            allow_patterns=row_files(data),
+            local_files_only=True,
+        )
+    except LocalEntryNotFoundError as error:
+        at = f" at revision {data.revision}" if data.revision else ""
+        raise DataMissingError(
+            f"data set {data.name}{at} is not in the cache (below HF_HOME: {constants.HF_HUB_CACHE}): run `memo fetch STUDY` "
+            "where there is internet"
+        ) from error
+    except HFValidationError as error:
+        raise DataError(
+            f"data.name: given {data.name!r}; expected an existing directory, or a hub id such as owner/name"
+        ) from error
+    return Path(folder)
+
+
 def _split(data: HubData, split: str) -> "Dataset":
     """All rows of one split."""
     from datasets import DatasetDict, load_dataset, load_from_disk
+    from datasets.exceptions import DatasetGenerationError
 
     if not Path(data.name).is_dir():
+        folder = snapshot(data)
         try:
-            rows: Any = load_dataset(
-                data.name, data.config, split=split, revision=data.revision, data_dir=data.folder
-            )
-        except OSError as error:  # the library's errors of network and cache are all of this kind
-            at = f" at revision {data.revision}" if data.revision else ""
-            raise DataMissingError(
-                f"data set {data.name}{at} is not on this machine ({_first_line(error)}): run `memo fetch STUDY` where "
-                "there is internet, or correct data.name"
-            ) from error
-        except (ValueError, RuntimeError) as error:  # no such configuration or split, or code instead of data
-            raise DataError(f"data set {data.name}: {_first_line(error)}") from error
+            # From the files of that very commit: by its name the library would take any copy that its cache has.
+            rows: Any = load_dataset(str(folder), data.config, split=split, data_dir=data.folder)
+        except (OSError, ValueError, RuntimeError, DatasetGenerationError) as error:
+            # No such configuration or split, code instead of data, damaged files.
+            raise DataError(f"data set {data.name} at commit {folder.name}: {_first_line(error)}") from error
         return rows
     try:
         saved: Any = load_from_disk(data.name)

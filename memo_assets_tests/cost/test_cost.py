@@ -65,17 +65,6 @@ def test_calibration_times_the_study_s_own_steps() -> None:
         calibrate(study(DIGITS), find_sizes(study(DIGITS), Given()))
 
 
-@pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    import datasets
-
-    def unreachable(*_: object, **__: object) -> None:
-        raise ConnectionError("Couldn't reach the Hub")
-
-    monkeypatch.setattr(datasets, "load_dataset", unreachable)
-
-
-@pytest.mark.usefixtures("offline")
 def test_what_is_not_here_may_be_stated_and_is_asked_for() -> None:
     runner = CliRunner()
     found = runner.invoke(app, ["study", "cost", "mmlu_mistral"])
