@@ -76,7 +76,7 @@ def _dynamics(subject: "Subject") -> "go.Figure":
 
     return draw(
         dynamics(subject),
-        title=f"{subject.study.title}: what becomes of samples with PSMI < 0 {_when(subject)}",
+        title=f"{subject.study.title}: what becomes of samples with PSMI < 0",
         low_loss_epoch=subject.prediction_epoch,
         best_test_epoch=best_test_epoch(subject),
     )
@@ -210,7 +210,7 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         draw=_dynamics,
         description="PSMI, log-LiRA and loss over epochs, for samples predicted safe and at risk.",
         heading="What becomes of the samples predicted at risk",
-        text="Medians and quartiles of both groups while training goes on.",
+        text="Medians and quartiles of both groups, as told apart at the prediction epoch, while training goes on.",
     ),
     StudyFigure(
         name="figure_log_lira",
