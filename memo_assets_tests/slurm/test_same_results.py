@@ -26,7 +26,7 @@ def cities() -> Study:
         load_study("cities"),
         model={"epochs": 1},
         training={"epochs": 1, "checkpoints": [0, 0.2, 1]},
-        shadows={"models": 4, "block": 2},
+        shadows={"models": 6, "block": 3},  # with fewer, nothing can be said of label stability
         scores={"psmi_directions": 50, "smi_directions": 2},
         compute={"pack": 2, "slurm": {"gres": "gpu:1", "memory": "3G"}},
     )
