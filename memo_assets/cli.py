@@ -6,8 +6,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from decimal import Decimal
 from typing import Annotated
 
@@ -15,7 +14,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from memo_assets.cli_output import console, fail
+from memo_assets.cli_compare import compare
+from memo_assets.cli_output import console, fail, writable
 from memo_assets.cli_slurm import slurm_app
 from memo_assets.cli_study import study_app
 
@@ -69,7 +69,7 @@ def demo(
         fail(str(error))
     kind = chosen_kind()
     with (
-        _writable(),
+        writable(),
         LiveProgress(console, tell_states=kind == "slurm") as watcher,
         open_instance() as instance,
         closing(make_executor(kind)) as executor,
@@ -175,48 +175,12 @@ def status(
     except StudyError as error:
         fail(str(error))
     definitions = build_defs(studies)
-    with _writable(), open_instance() as instance:
+    with writable(), open_instance() as instance:
         for study in studies:
             console.print(status_table(study, study_state(study, definitions, instance)))
 
 
-@app.command()
-def compare(
-    names: Annotated[list[str] | None, typer.Argument(help="Studies; by default all built-in ones.")] = None,
-) -> None:
-    """Compare the studies of the warehouse: draw the figures over studies and print PSMI's default rule.
-
-    A study that has not been evaluated yet is named, and left out.
-    """
-    from memo_assets.analysis.comparison import Comparison, default_rules
-    from memo_assets.config.base import COMPARISON
-    from memo_assets.console import comparison_table
-    from memo_assets.definitions import build_defs
-    from memo_assets.instance import open_instance
-    from memo_assets.pipeline import RunFailed, run_comparison
-    from memo_assets.store.layout import Layout
-    from memo_assets.store.tables import WarehouseError, reading
-    from memo_assets.study import StudyError, load_studies, load_study
-
-    try:
-        studies = [load_study(name) for name in names] if names else list(load_studies().values())
-        with reading() as connection:
-            compared = Comparison.of(connection, studies)
-            missing = [study.name for study in compared.missing]
-            table = comparison_table(default_rules(compared))
-    except (StudyError, WarehouseError, OSError) as error:
-        fail(str(error))
-    with _writable(), open_instance() as instance:
-        try:
-            run_comparison(build_defs(studies), instance)
-        except RunFailed as error:
-            fail(str(error))
-    console.print(table)
-    if missing:
-        console.print(f"not there yet: {', '.join(missing)}; memo demo NAME runs a study")
-    layout = Layout.of(COMPARISON)
-    console.print(f"figures: {layout.root / 'figures'}", soft_wrap=True)
-    console.print(f"page: {layout.report}", soft_wrap=True)
+app.command()(compare)
 
 
 @app.command()
@@ -255,23 +219,6 @@ def _plain(value: object) -> object:
 
 def _cell(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-@contextmanager
-def _writable() -> Iterator[None]:
-    """One sentence instead of a traceback where the warehouse or Dagster's own storage cannot be written."""
-    from sqlalchemy.exc import OperationalError
-
-    from memo_assets.store.layout import warehouse_dir
-
-    try:
-        yield
-    except (OSError, OperationalError) as error:
-        reason = str(error).splitlines()[0]
-        fail(
-            f"{warehouse_dir()} cannot be written: {reason}. Free space or rights there, or set MEMO_WAREHOUSE, and "
-            "run the same command again: what is done is kept"
-        )
 
 
 if __name__ == "__main__":

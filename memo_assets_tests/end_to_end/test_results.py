@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from memo_assets.analysis.frames import Subject, facts, results
 from memo_assets.assets import comparison
 from memo_assets.cli import app
+from memo_assets.definitions import build_defs
 from memo_assets.graph import FIGURES
 from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.catalog import PREDICTORS
@@ -205,6 +206,15 @@ def test_studies_are_compared(platform: Platform):
     page = layout.report.read_text(encoding="utf-8")
     assert f"2 of {len(load_studies())} studies have been evaluated" in page
     assert "0.073" in page
+    key = comparison.figure_key("figure_predictors")
+    versions = []
+    for names in ([], ["digits"]):  # whichever are named, what is recorded is what the web UI would record
+        assert CliRunner().invoke(app, ["compare", *names]).exit_code == 0
+        event = platform.instance.get_latest_materialization_event(key)
+        assert event is not None
+        assert event.asset_materialization is not None
+        versions.append((event.asset_materialization.tags or {})["dagster/code_version"])
+    assert versions == [build_defs().resolve_asset_graph().get(key).code_version] * 2
     grid = json.loads(layout.figure("figure_roc_grid", "json").read_text())
     assert len({(curve["xaxis"], curve["yaxis"]) for curve in grid["data"]}) == 2 * 5
 
