@@ -1,0 +1,255 @@
+"""Predictors of a study of images: over the threshold eta of log-LiRA, and on out-of-distribution canaries."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from memo_assets.figures.frames import by_predictor, finite, require_columns, require_values
+from memo_assets.figures.roc import MAX_POINTS, thinned
+from memo_assets.figures.theme import (
+    GREY,
+    INK,
+    MUTED,
+    decades,
+    legend_below,
+    message_figure,
+    predictor_color,
+    predictor_label,
+    series_colors,
+    style,
+    vertical_line,
+)
+
+CANARIES, OTHERS = "canaries", "other samples"
+LOW_FPR = 0.01
+SMALLEST_RATE = 1e-4
+
+_GROUPS = {CANARIES: INK, OTHERS: MUTED}
+_PANEL_HEIGHT, _MARGINS = 335, 230
+
+
+def roc_by_eta(
+    curves: pd.DataFrame, *, title: str, when: str, default_rules: Mapping[float, tuple[float, float]]
+) -> go.Figure:
+    """ROC of every predictor, one panel for each threshold eta from which a sample counts as memorized.
+
+    The predictors' AUC stand in the panel, best first.
+
+    Args:
+        curves: One row a point of a curve, in the order of the curve: eta, n_memorized (samples at or above eta),
+            predictor, layer (null where a predictor has none), fpr, tpr, auc (the curve's, repeated). Points with nan
+            are left out, and an eta that has no others has no panel; long curves are drawn as in `roc_predictors`.
+        title: Title of the figure.
+        when: At which epoch the prediction is made, for the line below the title.
+        default_rules: (FPR, TPR) of PSMI's default rule (last layer, PSMI < 0) by eta, marked where there is one.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    require_columns(curves, ["eta", "n_memorized", "predictor", "layer", "fpr", "tpr", "auc"], "curves")
+    points = finite(curves, ["eta", "n_memorized", "fpr", "tpr", "auc"])
+    if points.empty:
+        return message_figure(title, "No eta splits the samples in two: there is no ROC curve to draw.")
+    panels = [(float(eta), rows) for eta, rows in points.groupby("eta")]  # pyright: ignore[reportArgumentType]
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = make_subplots(
+        rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.22 / rows,
+        specs=[[{} if row * columns + column < len(panels) else None for column in range(columns)] for row in range(rows)],
+        subplot_titles=[_panel_title(eta, here["n_memorized"].iloc[0]) for eta, here in panels],
+    )  # fmt: skip
+    figure.update_annotations(font_size=14)
+    colors = series_colors(points)
+    for panel, (eta, here) in enumerate(panels):
+        row, column = divmod(panel, columns)
+        at: dict[str, Any] = {"row": row + 1, "col": column + 1}
+        lines = _roc_panel(figure, here, colors, at)
+        rule = default_rules.get(eta)
+        if rule is not None and np.isfinite(rule).all():
+            lines.append(_default_rule(figure, *rule, at))
+        _text_block(figure, lines, at)
+        if panel + columns >= len(panels):
+            figure.update_xaxes(title_text="False positive rate", **at)
+    style(figure, title, f"The nearer to the top left corner, the better · predicted {when}")
+    figure.update_yaxes(title_text="True positive rate", col=1)
+    _lay_out(figure)
+    figure.update_layout(height=max(600, _MARGINS + _PANEL_HEIGHT * rows))
+    return figure
+
+
+def auc_over_eta(points: pd.DataFrame, *, title: str, when: str, chosen: float | None) -> go.Figure:
+    """AUC of every predictor over the threshold eta, and below it how many samples are memorized.
+
+    Args:
+        points: One row a predictor, layer and eta: eta, n_memorized (samples at or above eta), predictor, layer (null
+            where it has none), auc (nan, where nothing or everything is memorized, is left out).
+        title: Title of the figure.
+        when: At which epoch the prediction is made, for the line below the title.
+        chosen: The study's own eta, a vertical line; None if it has none.
+
+    Raises:
+        ValueError: A column is missing.
+    """
+    require_columns(points, ["eta", "n_memorized", "predictor", "layer", "auc"], "points")
+    counted = finite(points, ["eta", "n_memorized"]).sort_values("eta", kind="stable")
+    kept = finite(counted, ["auc"])
+    if kept.empty:
+        return message_figure(title, "No eta splits the samples in two: there is nothing to judge.")
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.06, row_heights=[0.74, 0.26])
+    colors = series_colors(kept)
+    for name, layer, curve in by_predictor(kept):
+        label = predictor_label(name, layer)
+        figure.add_scatter(
+            x=curve["eta"].to_numpy(), y=curve["auc"].to_numpy(), mode="lines+markers", name=label,
+            marker={"size": 6}, line={"color": colors[name, layer], "width": 2.4}, row=1, col=1,
+            customdata=curve["n_memorized"].to_numpy(),
+            hovertemplate=f"{label}<br>eta %{{x:.3g}}: AUC %{{y:.3f}}<br>%{{customdata:,d}} memorized<extra></extra>",
+        )  # fmt: skip
+    counts = counted.loc[counted["n_memorized"] > 0].drop_duplicates("eta")
+    figure.add_scatter(
+        x=counts["eta"].to_numpy(), y=counts["n_memorized"].to_numpy(), mode="lines+markers",
+        name="memorized samples", showlegend=False, marker={"size": 5}, line={"color": MUTED, "width": 1.8},
+        hovertemplate="eta %{x:.3g}: %{y:,d} memorized<extra></extra>", row=2, col=1,
+    )  # fmt: skip
+    if chosen is not None:
+        vertical_line(figure, chosen, name=f"eta of this study ({chosen:g})", dash="dash", color=INK)
+    style(figure, title, f"Higher is better · predicted {when}")
+    figure.update_yaxes(title_text="AUC", tickformat=".2f", row=1)
+    figure.update_yaxes(title_text="Memorized", row=2, **decades(counts["n_memorized"].to_numpy()))
+    figure.update_xaxes(title_text="eta: memorized from this log-LiRA on", row=2)
+    legend_below(figure)
+    return figure
+
+
+def canary_roc(curves: pd.DataFrame | None, membership: pd.DataFrame, *, title: str) -> go.Figure:
+    """How out-of-distribution canaries stand out, to predictors and to the membership attack.
+
+    Left: predictors tell canaries from the other training samples. Right, on log axes: the attack tells models
+    that were trained on a sample from those that were not.
+
+    Args:
+        curves: As in `roc_by_eta`, but for eta and n_memorized; None, or no points, leaves only the right panel.
+        membership: One row a point of a curve, in the order of the curve: group ('canaries' or 'other samples'), fpr,
+            tpr, auc; no points leave only the left panel. Points at a rate of 0 have no place on log axes; those begin
+            at the smallest rate there is, at 1e-4 at the lowest.
+        title: Title of the figure.
+
+    Raises:
+        ValueError: A column is missing, or a group is unknown.
+    """
+    predicted = pd.DataFrame()
+    if curves is not None:
+        require_columns(curves, ["predictor", "layer", "fpr", "tpr", "auc"], "curves")
+        predicted = finite(curves, ["fpr", "tpr", "auc"])
+    require_columns(membership, ["group", "fpr", "tpr", "auc"], "membership")
+    require_values(membership, "group", _GROUPS, what="membership")
+    attacked = finite(membership, ["fpr", "tpr", "auc"])
+    texts = ("Canaries told from other training samples", "Models trained on a sample told from the rest")
+    drawn = [text for text, points in zip(texts, (predicted, attacked), strict=True) if not points.empty]
+    if not drawn:
+        return message_figure(title, "Neither predictors nor the attack have been evaluated on canaries yet.")
+    figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=drawn, horizontal_spacing=0.11)
+    figure.update_annotations(font_size=14)
+    if not predicted.empty:
+        at = {"row": 1, "col": 1}
+        _text_block(figure, _roc_panel(figure, predicted, series_colors(predicted), at), at)
+    if not attacked.empty:
+        _membership_panel(figure, attacked, {"row": 1, "col": len(drawn)})
+    style(figure, title, "The further above the chance line, the more canaries stand out")
+    figure.update_xaxes(title_text="False positive rate")
+    figure.update_yaxes(title_text="True positive rate")
+    _lay_out(figure)
+    return figure
+
+
+def _panel_title(eta: float, number: float) -> str:
+    samples = "1 sample" if number == 1 else f"{number:,.0f} samples"
+    return f"memorized: log-LiRA ≥ {eta:g} ({samples})"
+
+
+def _lay_out(figure: go.Figure) -> None:
+    """Leave room for the panels' titles, and put the legend below, each name in it once."""
+    figure.update_layout(margin_t=124)
+    names: set[str] = set()
+    for trace in cast("tuple[Any, ...]", figure.data):
+        trace.update(showlegend=trace.name not in names, legendgroup=trace.name)
+        names.add(trace.name)
+    legend_below(figure)
+
+
+def _roc_panel(
+    figure: go.Figure, points: pd.DataFrame, colors: Mapping[Any, str], at: Mapping[str, Any]
+) -> list[str]:
+    """Draw the chance line and the predictors' curves; returns what the panel's text says, best AUC first."""
+    _chance(figure, 0.0, at)
+    lines = [_colored("<b>AUC</b>", MUTED)]
+    for name, layer, curve in sorted(by_predictor(points), key=lambda curve: -curve[2]["auc"].iloc[0]):
+        shown, label, auc = thinned(curve), predictor_label(name, layer), float(curve["auc"].iloc[0])
+        figure.add_scatter(
+            x=shown["fpr"].to_numpy(), y=shown["tpr"].to_numpy(), mode="lines", name=label,
+            line={"color": colors[name, layer], "width": 2}, **at,
+            hovertemplate=f"{label} · AUC {auc:.3f}<br>FPR %{{x:.3f}} · TPR %{{y:.3f}}<extra></extra>",
+        )  # fmt: skip
+        lines.append(_colored(f"{label} · {auc:.3f}", colors[name, layer]))
+    figure.update_xaxes(range=[-0.012, 1.012], dtick=0.2, tickformat=".1f", **at)
+    figure.update_yaxes(range=[-0.012, 1.02], dtick=0.2, tickformat=".1f", **at)
+    return lines
+
+
+def _membership_panel(figure: go.Figure, points: pd.DataFrame, at: Mapping[str, Any]) -> None:
+    rates = points[["fpr", "tpr"]].to_numpy()
+    low = float(np.clip(rates[rates > 0].min(initial=0.1), SMALLEST_RATE, 0.1))
+    _chance(figure, low, at)
+    lines = [_colored(f"<b>AUC · TPR at {100 * LOW_FPR:g} % FPR</b>", MUTED)]
+    for group, curve in points.groupby("group"):
+        label, color = f"Attack on {group}", _GROUPS[str(group)]
+        shown = _thinned_to_the_left(curve.loc[(curve["fpr"] > 0) & (curve["tpr"] > 0)])
+        figure.add_scatter(
+            x=shown["fpr"].to_numpy(), y=shown["tpr"].to_numpy(), mode="lines", name=label,
+            line={"color": color, "width": 2.4}, **at,
+            hovertemplate=f"{label}<br>FPR %{{x:.3g}} · TPR %{{y:.3g}}<extra></extra>",
+        )  # fmt: skip
+        tpr = curve.loc[curve["fpr"] <= LOW_FPR, "tpr"].to_numpy().max(initial=0.0)
+        lines.append(_colored(f"{label} · {curve['auc'].iloc[0]:.3f} · {tpr:.3f}", color))
+    _text_block(figure, lines, at)
+    figure.update_xaxes(**decades(np.array([low, 1.0])), **at)
+    figure.update_yaxes(**decades(np.array([low, 1.0])), **at)
+
+
+def _thinned_to_the_left(curve: pd.DataFrame) -> pd.DataFrame:
+    """At most MAX_POINTS points of a curve, its ends among them, the denser the further left."""
+    if len(curve) <= MAX_POINTS:
+        return curve
+    return curve.iloc[np.unique(np.geomspace(1, len(curve), MAX_POINTS).round().astype(int) - 1)]
+
+
+def _chance(figure: go.Figure, low: float, at: Mapping[str, Any]) -> None:
+    figure.add_scatter(
+        x=[low, 1], y=[low, 1], mode="lines", name="Chance", legendrank=2000, hoverinfo="skip",
+        line={"color": GREY, "width": 1.2, "dash": "dot"}, **at,
+    )  # fmt: skip
+
+
+def _default_rule(figure: go.Figure, fpr: float, tpr: float, at: Mapping[str, Any]) -> str:
+    color, name = predictor_color("psmi"), "PSMI &lt; 0, default rule"
+    figure.add_scatter(
+        x=[fpr], y=[tpr], mode="markers", name=name, **at,
+        marker={"symbol": "diamond", "size": 12, "color": color, "line": {"color": "white", "width": 1.5}},
+        hovertemplate=f"{name}<br>FPR %{{x:.3f}} · TPR %{{y:.3f}}<extra></extra>",
+    )  # fmt: skip
+    return _colored(f"◆ PSMI &lt; 0: FPR {fpr:.3f} · TPR {tpr:.3f}", color)
+
+
+def _colored(text: str, color: str) -> str:
+    return f'<span style="color:{color}">{text}</span>'
+
+
+def _text_block(figure: go.Figure, lines: Iterable[str], at: Mapping[str, Any]) -> None:
+    figure.add_annotation(
+        text="<br>".join(lines), xref="x domain", yref="y domain", x=0.985, y=0.03, xanchor="right", yanchor="bottom",
+        align="right", showarrow=False, font={"size": 12}, bgcolor="rgba(255,255,255,0.75)", borderpad=3, **at,
+    )  # fmt: skip
