@@ -25,19 +25,15 @@ from memo_assets.figures.theme import (
 )
 
 CANARIES, OTHERS = "canaries", "other samples"
-LOW_FPR = 0.01
-SMALLEST_RATE = 1e-4
-
+LOW_FPR, SMALLEST_RATE = 0.01, 1e-4
 _GROUPS = {CANARIES: INK, OTHERS: MUTED}
-_PANEL_HEIGHT, _MARGINS = 335, 230
+_PANEL_HEIGHT, _MARGINS = 335, 240
 
 
 def roc_by_eta(
     curves: pd.DataFrame, *, title: str, when: str, default_rules: Mapping[float, tuple[float, float]]
 ) -> go.Figure:
-    """ROC of every predictor, one panel for each threshold eta from which a sample counts as memorized.
-
-    The predictors' AUC stand in the panel, best first.
+    """ROC and AUC of every predictor, one panel a threshold eta from which a sample counts as memorized.
 
     Args:
         curves: One row a point of a curve, in the order of the curve: eta, n_memorized (samples at or above eta),
@@ -55,8 +51,7 @@ def roc_by_eta(
     if points.empty:
         return message_figure(title, "No eta splits the samples in two: there is no ROC curve to draw.")
     panels = [(float(eta), rows) for eta, rows in points.groupby("eta")]  # pyright: ignore[reportArgumentType]
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
+    columns, rows = min(2, len(panels)), -(-len(panels) // 2)
     figure = make_subplots(
         rows=rows, cols=columns, horizontal_spacing=0.09, vertical_spacing=0.22 / rows,
         specs=[[{} if row * columns + column < len(panels) else None for column in range(columns)] for row in range(rows)],
@@ -118,8 +113,9 @@ def auc_over_eta(points: pd.DataFrame, *, title: str, when: str, chosen: float |
     if chosen is not None:
         vertical_line(figure, chosen, name=f"eta of this study ({chosen:g})", dash="dash", color=INK)
     style(figure, title, f"Higher is better · predicted {when}")
-    figure.update_yaxes(title_text="AUC", tickformat=".2f", row=1)
-    figure.update_yaxes(title_text="Memorized", row=2, **decades(counts["n_memorized"].to_numpy()))
+    low = min(0.5, kept["auc"].min())
+    figure.update_yaxes(title_text="AUC", tickformat=".1f", range=[low - 0.02, 1.02], row=1)
+    figure.update_yaxes(title_text="Memorized", row=2, **decades(np.array([1.0, *counts["n_memorized"]])))
     figure.update_xaxes(title_text="eta: memorized from this log-LiRA on", row=2)
     legend_below(figure)
     return figure
@@ -154,8 +150,8 @@ def canary_roc(curves: pd.DataFrame | None, membership: pd.DataFrame, *, title: 
         return message_figure(title, "Neither predictors nor the attack have been evaluated on canaries yet.")
     figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=drawn, horizontal_spacing=0.11)
     figure.update_annotations(font_size=14)
+    at = {"row": 1, "col": 1}
     if not predicted.empty:
-        at = {"row": 1, "col": 1}
         _text_block(figure, _roc_panel(figure, predicted, series_colors(predicted), at), at)
     if not attacked.empty:
         _membership_panel(figure, attacked, {"row": 1, "col": len(drawn)})
@@ -173,7 +169,7 @@ def _panel_title(eta: float, number: float) -> str:
 
 def _lay_out(figure: go.Figure) -> None:
     """Leave room for the panels' titles, and put the legend below, each name in it once."""
-    figure.update_layout(margin_t=124)
+    figure.update_layout(margin_t=132)
     names: set[str] = set()
     for trace in cast("tuple[Any, ...]", figure.data):
         trace.update(showlegend=trace.name not in names, legendgroup=trace.name)
@@ -216,8 +212,8 @@ def _membership_panel(figure: go.Figure, points: pd.DataFrame, at: Mapping[str, 
         tpr = curve.loc[curve["fpr"] <= LOW_FPR, "tpr"].to_numpy().max(initial=0.0)
         lines.append(_colored(f"{label} · {curve['auc'].iloc[0]:.3f} · {tpr:.3f}", color))
     _text_block(figure, lines, at)
-    figure.update_xaxes(**decades(np.array([low, 1.0])), **at)
-    figure.update_yaxes(**decades(np.array([low, 1.0])), **at)
+    axis = decades(np.array([low, 1.0]))
+    figure.update_xaxes(**axis, **at).update_yaxes(**axis, **at)
 
 
 def _thinned_to_the_left(curve: pd.DataFrame) -> pd.DataFrame:
@@ -251,5 +247,5 @@ def _colored(text: str, color: str) -> str:
 def _text_block(figure: go.Figure, lines: Iterable[str], at: Mapping[str, Any]) -> None:
     figure.add_annotation(
         text="<br>".join(lines), xref="x domain", yref="y domain", x=0.985, y=0.03, xanchor="right", yanchor="bottom",
-        align="right", showarrow=False, font={"size": 12}, bgcolor="rgba(255,255,255,0.75)", borderpad=3, **at,
+        align="right", showarrow=False, font={"size": 12}, bgcolor="rgba(255,255,255,0.8)", borderpad=3, **at,
     )  # fmt: skip
