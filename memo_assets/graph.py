@@ -7,7 +7,7 @@ the tests. What does not: Dagster, and any computation of the method.
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from memo_assets.config import Study
 from memo_assets.config.base import Config
@@ -41,7 +41,12 @@ _FIGURE_STEPS: dict[str, Step] = {
     "figure_attacks": Step(("memorization",), ("title",)),
     "figure_label_stability": Step(("label_stability",), ("title",)),
 }
-FIGURES = tuple(_FIGURE_STEPS)
+# Of vision studies alone.
+_VISION_FIGURE_STEPS: dict[str, Step] = {
+    name: Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",))
+    for name in ("figure_roc_by_eta", "figure_auc_by_eta")
+}
+FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS)
 
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
@@ -72,25 +77,28 @@ _STEPS: dict[str, Step] = {
     "predictor_evaluation": Step(("memorization", "predictor_scores"), ()),
     **_FIGURE_STEPS,
     "report": Step(
-        ("samples", "memorization", "population_memorization", "predictor_evaluation", *FIGURES),
+        ("samples", "memorization", "population_memorization", "predictor_evaluation", *_FIGURE_STEPS),
         ("title", "description", "show_text"),
     ),
 }
 
 
 def steps(study: Study) -> dict[str, Step]:
-    """Steps of a study by name, upstream first; a vision study has no base model.
+    """Steps of a study by name, upstream first; a vision study has no base model, and figures of its own.
 
     Args:
         study: the study's settings.
     """
     if study.is_language:
         return dict(_STEPS)
-    return {
+    own = {
         name: Step(tuple(up for up in step.upstream if up != "base_model"), step.fields, step.algorithm)
         for name, step in _STEPS.items()
         if name != "base_model"
     }
+    report = own.pop("report")
+    upstream = (*report.upstream, *_VISION_FIGURE_STEPS)
+    return {**own, **_VISION_FIGURE_STEPS, "report": replace(report, upstream=upstream)}
 
 
 def code_versions(study: Study) -> dict[str, str]:

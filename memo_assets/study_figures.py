@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from memo_assets.graph import steps
+
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from memo_assets.analysis.frames import Subject
+    from memo_assets.config import Study
 
 
 @dataclass(frozen=True)
@@ -180,6 +183,23 @@ def _label_stability(subject: "Subject") -> "go.Figure":
     return draw(points, title=title, advice=advice(points, subject.study.shadows.models - 1), enough=ENOUGH)
 
 
+def _roc_by_eta(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.sweeps import roc_by_eta, rule_by_eta
+    from memo_assets.figures.over_eta import roc_by_eta as draw
+
+    title = f"{subject.study.title}: ROC by the log-LiRA called memorized"
+    return draw(roc_by_eta(subject), title=title, when=_when(subject), default_rules=rule_by_eta(subject))
+
+
+def _auc_by_eta(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.sweeps import auc_by_eta
+    from memo_assets.figures.over_eta import auc_over_eta
+
+    labels, title = subject.study.labels, f"{subject.study.title}: AUC by the log-LiRA called memorized"
+    chosen = None if labels.attack.endswith("rmia") else labels.eta
+    return auc_over_eta(auc_by_eta(subject), title=title, when=_when(subject), chosen=chosen)
+
+
 # In the order of the report.
 STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
@@ -280,4 +300,27 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         text="Solid lines compare labels of two sets of models that have none in common; dotted ones compare a set with "
         "all models, its own among them. Medians and quartiles over random sets.",
     ),
+    StudyFigure(
+        name="figure_roc_by_eta",
+        draw=_roc_by_eta,
+        description="ROC curves of the predictors where log-LiRA of at least 4, 6, 8 or 10 means memorized.",
+        heading="How surely a sample must be told to count as memorized",
+        text="Labels by a fixed log-LiRA eta, in place of the study's own: the larger eta, the fewer and the surer.",
+    ),
+    StudyFigure(
+        name="figure_auc_by_eta",
+        draw=_auc_by_eta,
+        description="AUC of the predictors where log-LiRA of at least 1 to 10 means memorized.",
+        heading="From eta 1 to 10",
+        text="The same labels at more values of eta, and how many samples they call memorized.",
+    ),
 )
+
+
+def figures_of(study: "Study") -> list[StudyFigure]:
+    """The figures that a study has, in the order of the report.
+
+    Args:
+        study: the study.
+    """
+    return [entry for entry in STUDY_FIGURES if entry.name in steps(study)]

@@ -13,7 +13,8 @@ ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
 WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
-SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES
+OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta"}
+SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_VISION
 STABILITY = {"label_stability", "figure_label_stability"}
 LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
 
@@ -43,7 +44,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("labels.quantile", 0.8, LABELS_DOWN),
     ("labels.eta", 4.0, LABELS_DOWN),
     ("labels.attack", "rmia", LABELS_DOWN),
-    ("title", "Another", {"report", *FIGURES}),
+    ("title", "Another", {"report", *FIGURES} - OF_VISION),
     ("description", "In other words", {"report"}),
     ("show_text", True, {"report"}),
     ("name", "renamed", set()),
@@ -117,7 +118,8 @@ def test_spelling_out_a_default_changes_nothing() -> None:
 
 def test_a_vision_study_has_no_base_model() -> None:
     vision = steps(study(DIGITS))
-    assert set(vision) == ALL - {"base_model"}
+    assert set(vision) == (ALL - {"base_model"}) | OF_VISION
+    assert set(vision["report"].upstream) >= OF_VISION
     assert all("base_model" not in step.upstream for step in vision.values())
     assert "base_model" in steps(study(TABLE))["adapters"].upstream
 

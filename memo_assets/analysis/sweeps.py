@@ -1,6 +1,6 @@
 """How the error of a prediction changes with what is called memorized and with what is asked of the predictor."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 import numpy as np
@@ -9,10 +9,12 @@ import pandas as pd
 from memo_assets.analysis.evaluation import TPR_OBJECTIVE, final_labels
 from memo_assets.analysis.frames import SHOWN, Subject
 from memo_assets.measures.catalog import PREDICTORS
-from memo_assets.measures.evaluation import evaluate, memorized_labels
+from memo_assets.measures.evaluation import evaluate, memorized_labels, operating_point, roc
 
 SHARES = (0.03, 0.05, 0.075, 0.1, 0.125, 0.15, 0.175, 0.2, 0.225, 0.25)
 OBJECTIVES = tuple(round(0.05 * step, 2) for step in range(10, 20))
+ETAS = (4.0, 6.0, 8.0, 10.0)
+ETA_RANGE = tuple(float(eta) for eta in range(1, 11))
 
 
 def fpr_by_share(subject: Subject, shares: Iterable[float] = SHARES) -> pd.DataFrame:
@@ -64,6 +66,90 @@ def fpr_by_objective(subject: Subject, objectives: Iterable[float] = OBJECTIVES)
     return pd.concat(
         [_fprs(scores, {objective: labels}, tpr=objective) for objective in objectives], ignore_index=True
     )
+
+
+def roc_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> pd.DataFrame:
+    """eta, n_memorized, predictor, layer, fpr, tpr, auc: ROC curves where log-LiRA of at least eta means memorized.
+
+    Log-LiRA is that of the last checkpoint: of the study's attack, or of online LiRA where that is none. An eta that does
+    not split the samples in two has no rows.
+
+    Args:
+        subject: the audited model.
+        etas: thresholds in nats.
+    """
+    scores, frames = judged_scores(subject), [pd.DataFrame(columns=[*_BY_ETA, "fpr", "tpr", "auc"])]
+    for eta, labels in _labels_by_eta(subject, etas).items():
+        for predictor, layer, values, memorized in _split_scores(scores, labels):
+            riskier = PREDICTORS[predictor].higher_is_riskier
+            fpr, tpr, _ = roc(values, memorized, higher_is_riskier=riskier)
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "eta": eta,
+                        "n_memorized": int(labels.sum()),
+                        "predictor": predictor,
+                        "layer": layer,
+                        "fpr": fpr,
+                        "tpr": tpr,
+                        "auc": evaluate(values, memorized, higher_is_riskier=riskier).auc,
+                    }
+                )
+            )
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def auc_by_eta(subject: Subject, etas: Iterable[float] = ETA_RANGE) -> pd.DataFrame:
+    """eta, n_memorized, predictor, layer, auc, as in `roc_by_eta`.
+
+    Args:
+        subject: the audited model.
+        etas: thresholds in nats.
+    """
+    return roc_by_eta(subject, etas)[[*_BY_ETA, "auc"]].drop_duplicates(ignore_index=True)
+
+
+def rule_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> dict[float, tuple[float, float]]:
+    """(FPR, TPR) of the rule PSMI < 0 in the last layer at the judged epoch, by eta.
+
+    Args:
+        subject: the audited model.
+        etas: thresholds in nats.
+    """
+    scores = judged_scores(subject)
+    return {
+        eta: operating_point(values < 0, memorized)
+        for eta, labels in _labels_by_eta(subject, etas).items()
+        for predictor, _, values, memorized in _split_scores(scores, labels)
+        if predictor == "psmi"
+    }
+
+
+_BY_ETA = ["eta", "n_memorized", "predictor", "layer"]
+
+
+def _labels_by_eta(subject: Subject, etas: Iterable[float]) -> dict[float, pd.Series]:
+    column = "log_lira" if subject.study.labels.attack.endswith("rmia") else "score"
+    final = subject.frame(
+        f"""
+        SELECT sample_id, {column} AS score FROM memorization
+        WHERE study = $study AND target_seed = $target QUALIFY epoch = max(epoch) OVER ()
+        """
+    ).set_index("sample_id")["score"]
+    return {eta: final >= eta for eta in etas}
+
+
+def _split_scores(
+    scores: pd.DataFrame, labels: pd.Series
+) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
+    """Predictor, layer, scores and labels, where the samples with a finite score are of both kinds."""
+    for key, group in scores.groupby(["predictor", "layer"], sort=False, dropna=False):
+        predictor, layer = cast("tuple[str, float]", key)
+        values = group["score"].to_numpy(dtype=np.float64)
+        memorized = labels.loc[group["sample_id"]].to_numpy(dtype=bool)
+        finite = memorized[np.isfinite(values)]
+        if finite.any() and not finite.all():
+            yield predictor, layer, values, memorized
 
 
 def judged_scores(subject: Subject) -> pd.DataFrame:

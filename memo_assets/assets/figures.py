@@ -8,7 +8,7 @@ from memo_assets.assets.pictures import write_figures
 from memo_assets.assets.spec import asset_options
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
-from memo_assets.study_figures import STUDY_FIGURES
+from memo_assets.study_figures import figures_of
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
@@ -17,7 +17,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     Args:
         study: the study.
     """
-    specs = [dg.AssetSpec(**asset_options(study, entry.name), skippable=True) for entry in STUDY_FIGURES]
+    specs = [dg.AssetSpec(**asset_options(study, entry.name), skippable=True) for entry in figures_of(study)]
 
     @dg.multi_asset(name=f"{study.name}__figures", specs=specs, can_subset=True)
     def figures(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
@@ -27,7 +27,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         layout = Layout.of(study.name)
         wanted = [
             entry
-            for entry in STUDY_FIGURES
+            for entry in figures_of(study)
             if dg.AssetKey([study.name, entry.name]) in context.selected_asset_keys
         ]
         with reading() as connection:

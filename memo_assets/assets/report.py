@@ -6,7 +6,7 @@ from memo_assets import __version__
 from memo_assets.assets.spec import study_asset
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
-from memo_assets.study_figures import STUDY_FIGURES
+from memo_assets.study_figures import figures_of
 
 _LIMITS = (
     "Memorized means that a membership attack on the model's outputs, given these shadow models, tells that a sample was "
@@ -63,7 +63,7 @@ def _content(connection, study: Study, layout: Layout):
         risky = risky.drop(columns="text").assign(image=[image.reshape(side, side) for image in pictures])
     figures = [
         (entry.heading, entry.text, plotly.io.from_json(layout.figure(entry.name, "json").read_text("utf-8")))
-        for entry in STUDY_FIGURES
+        for entry in figures_of(study)
     ]
     curves = training_curves(subject).pivot_table(
         index="epoch", columns="part", values=["median_loss", "accuracy"]

@@ -11,7 +11,14 @@ import pandas as pd
 import pytest
 
 from memo_assets.analysis.frames import Subject
-from memo_assets.analysis.sweeps import fpr_by_label_epoch, fpr_by_objective, fpr_by_share
+from memo_assets.analysis.sweeps import (
+    auc_by_eta,
+    fpr_by_label_epoch,
+    fpr_by_objective,
+    fpr_by_share,
+    roc_by_eta,
+    rule_by_eta,
+)
 from memo_assets_tests.studies import DIGITS, study
 
 IDS = np.arange(10)
@@ -90,3 +97,27 @@ def test_an_objective_that_must_find_all(subject: Subject):
     points = fpr_by_objective(subject, [0.5, 0.75, 0.8])
     assert fprs(points, "loss") == {0.5: 0.0, 0.75: 0.0, 0.8: 1.0}
     assert fprs(points, "psmi") == {0.5: 0.0, 0.75: 0.0, 0.8: 0.0}
+
+
+def test_curves_and_rule_at_each_eta(subject: Subject):
+    # At eta 8 the samples 8 and 9 are memorized; at eta 0 all are, at eta 10 none: nothing to tell apart.
+    curves = roc_by_eta(subject, [0.0, 8.0, 10.0])
+    assert set(curves["eta"]) == {8.0}
+    assert set(curves["n_memorized"]) == {2}
+    loss = curves[curves["predictor"] == "loss"]
+    # By falling loss the first found is 8, the last of ten is 9.
+    assert loss["auc"].iloc[0] == 0.5
+    assert loss["tpr"].tolist() == [0, *[0.5] * 9, 1]
+    assert loss["fpr"].tolist() == [0, *(n / 8 for n in range(9)), 1]
+    points = auc_by_eta(subject, [0.0, 8.0])
+    assert dict(zip(points["predictor"], points["auc"], strict=True)) == {"psmi": 1.0, "loss": 0.5}
+    # PSMI of the last layer is below 0 for all samples but 0.
+    assert rule_by_eta(subject, [8.0, 10.0]) == {8.0: (7 / 8, 1.0)}
+
+
+def test_eta_means_log_lira_where_the_attack_gives_shares(subject: Subject):
+    subject.connection.execute("ALTER TABLE memorization ADD COLUMN log_lira DOUBLE DEFAULT 0")
+    subject.connection.execute("UPDATE memorization SET log_lira = 9 - sample_id, score = score / 10")
+    of_shares = AtEpochOne(subject.connection, study(DIGITS, {"labels.attack": "rmia"}), 0)
+    points = auc_by_eta(of_shares, [8.0])
+    assert dict(zip(points["predictor"], points["auc"], strict=True)) == {"psmi": 0.0, "loss": 1 / 8}

@@ -1,4 +1,4 @@
-"""Predictors of a study of images: over the threshold eta of log-LiRA, and on out-of-distribution canaries."""
+"""Predictors over eta, the log-LiRA from which a sample counts as memorized."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -8,8 +8,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from memo_assets.figures.frames import by_predictor, finite, require_columns, require_values
-from memo_assets.figures.roc import MAX_POINTS, thinned
+from memo_assets.figures.frames import by_predictor, finite, require_columns
+from memo_assets.figures.roc import thinned
 from memo_assets.figures.theme import (
     GREY,
     INK,
@@ -24,9 +24,6 @@ from memo_assets.figures.theme import (
     vertical_line,
 )
 
-CANARIES, OTHERS = "canaries", "other samples"
-LOW_FPR, SMALLEST_RATE = 0.01, 1e-4
-_GROUPS = {CANARIES: INK, OTHERS: MUTED}
 _PANEL_HEIGHT, _MARGINS = 335, 240
 
 
@@ -121,47 +118,6 @@ def auc_over_eta(points: pd.DataFrame, *, title: str, when: str, chosen: float |
     return figure
 
 
-def canary_roc(curves: pd.DataFrame | None, membership: pd.DataFrame, *, title: str) -> go.Figure:
-    """How out-of-distribution canaries stand out, to predictors and to the membership attack.
-
-    Left: predictors tell canaries from the other training samples. Right, on log axes: the attack tells models
-    that were trained on a sample from those that were not.
-
-    Args:
-        curves: As in `roc_by_eta`, but for eta and n_memorized; None, or no points, leaves only the right panel.
-        membership: One row a point of a curve, in the order of the curve: group ('canaries' or 'other samples'), fpr,
-            tpr, auc; no points leave only the left panel. Points at a rate of 0 have no place on log axes; those begin
-            at the smallest rate there is, at 1e-4 at the lowest.
-        title: Title of the figure.
-
-    Raises:
-        ValueError: A column is missing, or a group is unknown.
-    """
-    predicted = pd.DataFrame()
-    if curves is not None:
-        require_columns(curves, ["predictor", "layer", "fpr", "tpr", "auc"], "curves")
-        predicted = finite(curves, ["fpr", "tpr", "auc"])
-    require_columns(membership, ["group", "fpr", "tpr", "auc"], "membership")
-    require_values(membership, "group", _GROUPS, what="membership")
-    attacked = finite(membership, ["fpr", "tpr", "auc"])
-    texts = ("Canaries told from other training samples", "Models trained on a sample told from the rest")
-    drawn = [text for text, points in zip(texts, (predicted, attacked), strict=True) if not points.empty]
-    if not drawn:
-        return message_figure(title, "Neither predictors nor the attack have been evaluated on canaries yet.")
-    figure = make_subplots(rows=1, cols=len(drawn), subplot_titles=drawn, horizontal_spacing=0.11)
-    figure.update_annotations(font_size=14)
-    at = {"row": 1, "col": 1}
-    if not predicted.empty:
-        _text_block(figure, _roc_panel(figure, predicted, series_colors(predicted), at), at)
-    if not attacked.empty:
-        _membership_panel(figure, attacked, {"row": 1, "col": len(drawn)})
-    style(figure, title, "The further above the chance line, the more canaries stand out")
-    figure.update_xaxes(title_text="False positive rate")
-    figure.update_yaxes(title_text="True positive rate")
-    _lay_out(figure)
-    return figure
-
-
 def _panel_title(eta: float, number: float) -> str:
     samples = "1 sample" if number == 1 else f"{number:,.0f} samples"
     return f"memorized: log-LiRA ≥ {eta:g} ({samples})"
@@ -194,33 +150,6 @@ def _roc_panel(
     figure.update_xaxes(range=[-0.012, 1.012], dtick=0.2, tickformat=".1f", **at)
     figure.update_yaxes(range=[-0.012, 1.02], dtick=0.2, tickformat=".1f", **at)
     return lines
-
-
-def _membership_panel(figure: go.Figure, points: pd.DataFrame, at: Mapping[str, Any]) -> None:
-    rates = points[["fpr", "tpr"]].to_numpy()
-    low = float(np.clip(rates[rates > 0].min(initial=0.1), SMALLEST_RATE, 0.1))
-    _chance(figure, low, at)
-    lines = [_colored(f"<b>AUC · TPR at {100 * LOW_FPR:g} % FPR</b>", MUTED)]
-    for group, curve in points.groupby("group"):
-        label, color = f"Attack on {group}", _GROUPS[str(group)]
-        shown = _thinned_to_the_left(curve.loc[(curve["fpr"] > 0) & (curve["tpr"] > 0)])
-        figure.add_scatter(
-            x=shown["fpr"].to_numpy(), y=shown["tpr"].to_numpy(), mode="lines", name=label,
-            line={"color": color, "width": 2.4}, **at,
-            hovertemplate=f"{label}<br>FPR %{{x:.3g}} · TPR %{{y:.3g}}<extra></extra>",
-        )  # fmt: skip
-        tpr = curve.loc[curve["fpr"] <= LOW_FPR, "tpr"].to_numpy().max(initial=0.0)
-        lines.append(_colored(f"{label} · {curve['auc'].iloc[0]:.3f} · {tpr:.3f}", color))
-    _text_block(figure, lines, at)
-    axis = decades(np.array([low, 1.0]))
-    figure.update_xaxes(**axis, **at).update_yaxes(**axis, **at)
-
-
-def _thinned_to_the_left(curve: pd.DataFrame) -> pd.DataFrame:
-    """At most MAX_POINTS points of a curve, its ends among them, the denser the further left."""
-    if len(curve) <= MAX_POINTS:
-        return curve
-    return curve.iloc[np.unique(np.geomspace(1, len(curve), MAX_POINTS).round().astype(int) - 1)]
 
 
 def _chance(figure: go.Figure, low: float, at: Mapping[str, Any]) -> None:

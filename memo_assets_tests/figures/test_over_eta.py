@@ -1,12 +1,11 @@
-"""ROC curves over thresholds and of canaries: traces hold the numbers they are given."""
+"""ROC and AUC over eta: traces hold the numbers they are given."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from memo_assets.figures.roc import MAX_POINTS
+from memo_assets.figures.over_eta import auc_over_eta, roc_by_eta
 from memo_assets.figures.theme import predictor_color
-from memo_assets.figures.vision import auc_over_eta, canary_roc, roc_by_eta
 from memo_assets_tests.figures.helpers import layout_of, notes, traces
 
 LOSS, PSMI = ("loss", None), ("psmi", 2)
@@ -28,19 +27,6 @@ POINTS = pd.DataFrame(
         (9.0, 0, *PSMI, np.nan),
     ],
     columns=["eta", "n_memorized", "predictor", "layer", "auc"],
-)
-PREDICTED = CURVES[CURVES["eta"] == 4].drop(columns=["eta", "n_memorized"])
-MEMBERSHIP = pd.DataFrame(
-    [
-        ("other samples", 0.0, 0.0, 0.6),
-        ("other samples", 0.002, 0.01, 0.6),
-        ("other samples", 0.02, 0.05, 0.6),
-        ("other samples", 1.0, 1.0, 0.6),
-        ("canaries", 0.0, 0.4, 0.99),
-        ("canaries", 0.01, 0.8, 0.99),
-        ("canaries", 1.0, 1.0, 0.99),
-    ],
-    columns=["group", "fpr", "tpr", "auc"],
 )
 
 
@@ -98,51 +84,13 @@ def test_auc_over_eta_leaves_out_nan_and_counts_the_memorized():
     assert not layout_of(auc_over_eta(POINTS, title="", when="", chosen=None)).shapes
 
 
-def test_canaries_and_membership_side_by_side():
-    figure = canary_roc(PREDICTED, MEMBERSHIP, title="T")
-    left = [line for line in traces(figure) if line.xaxis == "x"]
-    assert [line.name for line in left] == ["Chance", "PSMI, layer 2", "Loss"]
-    chance, canaries, others = (line for line in traces(figure) if line.xaxis == "x2")
-    assert list(chance.x) == list(chance.y) == [0.002, 1]
-    np.testing.assert_array_equal(canaries.x, [0.01, 1])
-    np.testing.assert_array_equal(others.y, [0.01, 0.05, 1])
-    assert layout_of(figure).xaxis2.type == layout_of(figure).yaxis2.type == "log"
-    assert "canaries · 0.990 · 0.800" in notes(figure)
-    assert "other samples · 0.600 · 0.010" in notes(figure)
-
-
-@pytest.mark.parametrize("curves", [None, PREDICTED.head(0)])
-def test_without_predictors_only_membership_is_drawn(curves):
-    figure = canary_roc(curves, MEMBERSHIP, title="")
-    assert {line.xaxis for line in traces(figure)} == {"x"}
-    assert "Canaries told from" not in notes(figure)
-    assert layout_of(figure).xaxis.type == "log"
-
-
-def test_a_long_curve_on_log_axes_keeps_its_left_end():
-    rates = np.linspace(0, 1, 50_001)
-    long = pd.DataFrame({"group": "canaries", "fpr": rates, "tpr": np.sqrt(rates), "auc": 2 / 3})
-    chance, drawn = traces(canary_roc(None, long, title=""))
-    assert len(drawn.x) <= MAX_POINTS
-    np.testing.assert_array_equal(drawn.x[:3], rates[1:4])
-    assert drawn.x[-1] == 1
-    assert chance.x[0] == 1e-4
-
-
 def test_nothing_to_draw_is_said():
     assert "no ROC curve" in notes(roc_by_eta(CURVES.assign(auc=np.nan), title="", when="", default_rules={}))
     assert "nothing to judge" in notes(auc_over_eta(POINTS.head(0), title="", when="", chosen=4))
-    assert "Neither" in notes(canary_roc(None, MEMBERSHIP.head(0), title=""))
 
 
-def test_missing_columns_and_unknown_groups_are_named():
+def test_missing_columns_are_named():
     with pytest.raises(ValueError, match="curves lacks the columns layer"):
         roc_by_eta(CURVES.drop(columns="layer"), title="", when="", default_rules={})
     with pytest.raises(ValueError, match="points lacks the columns n_memorized"):
         auc_over_eta(POINTS.drop(columns="n_memorized"), title="", when="", chosen=None)
-    with pytest.raises(ValueError, match="curves lacks the columns fpr"):
-        canary_roc(PREDICTED.drop(columns="fpr"), MEMBERSHIP, title="")
-    with pytest.raises(ValueError, match="membership lacks the columns group"):
-        canary_roc(None, MEMBERSHIP.drop(columns="group"), title="")
-    with pytest.raises(ValueError, match="group holds"):
-        canary_roc(None, MEMBERSHIP.assign(group="birds"), title="")
