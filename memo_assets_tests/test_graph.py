@@ -134,3 +134,11 @@ def test_steps_come_upstream_first(base: dict) -> None:
 
 def test_every_figure_of_the_graph_can_be_drawn_and_no_other():
     assert sorted(FIGURES) == sorted(entry.name for entry in STUDY_FIGURES)
+
+
+def test_queries_are_asked_anew_but_nothing_is_trained_anew():
+    before = code_versions(study(DIGITS))
+    after = code_versions(study(DIGITS, {"labels.queries": {"shift": 1}}))
+    assert {name for name in before if before[name] == after[name]} == {
+        "raw_dataset", "samples", "split_masks", "adapters", "layer_scores"
+    }  # fmt: skip

@@ -262,6 +262,12 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         "attributes:",
         "study: a vision study has no use for the block `lora`: remove it",
     ),
+    "queries of sentences": (
+        TABLE,
+        {"labels.queries": {"shift": 1}},
+        "attributes:",
+        "study: labels.queries shifts images; a language study has none: remove it",
+    ),
     "images for a language model": (
         TABLE,
         {"data": {"source": "digits"}},

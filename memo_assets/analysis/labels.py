@@ -11,7 +11,7 @@ from memo_assets.config import Study
 from memo_assets.measures.attacks import ATTACKS, Outputs
 from memo_assets.measures.evaluation import memorized_labels
 from memo_assets.measures.population import population
-from memo_assets.store.matrices import epochs_of, membership, pool_ids, shadows_at
+from memo_assets.store.matrices import epochs_of, membership, pool_ids, query_gaps_at, shadows_at
 
 CLIP = 100.0
 
@@ -70,7 +70,16 @@ def attack_outputs(connection: duckdb.DuckDBPyConnection, study: Study, epoch: f
     models = study.shadows.models
     pool = shadows_at(connection, study.name, epoch, models)
     test = shadows_at(connection, study.name, epoch, models, part="test")
-    return Outputs(pool.gaps, pool.losses, test.losses, membership(connection, study.name, models))
+    queries = study.labels.queries
+    return Outputs(
+        pool.gaps,
+        pool.losses,
+        test.losses,
+        membership(connection, study.name, models),
+        None
+        if queries is None
+        else query_gaps_at(connection, study.name, epoch, models, len(queries.offsets)),
+    )
 
 
 def label_rule(study: Study) -> Callable[[np.ndarray], np.ndarray]:

@@ -20,10 +20,13 @@ from memo_assets.compute.inputs import load_checkpoint, make_task, read_samples,
 from memo_assets.compute.items import SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.compute.scores import layer_scores_at
+from memo_assets.config import Study
 from memo_assets.store.files import content_hash, write_parquet
 from memo_assets.store.layout import epoch_folder
 from memo_assets.training.forward import forward
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
+from memo_assets.training.task import Task
+from memo_assets.training.vision import VisionTask
 
 _LOGITS = pa.schema(
     {
@@ -35,6 +38,7 @@ _LOGITS = pa.schema(
         "option_logits": pa.list_(pa.field("item", pa.float32())),
     }
 )
+_QUERY_GAPS = pa.field("query_gaps", pa.list_(pa.field("item", pa.float32())))
 _SCORES, _SUMMARY, _NORMS = "scores", "summary", "norms"
 
 
@@ -89,7 +93,7 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
     for seed in item.seeds:
         parts = [pq.read_table(_part(item, seed, epoch)) for epoch in epochs]
         path = item.layout.logits(seed)
-        write_parquet(path, pa.concat_tables(parts).cast(_LOGITS))
+        write_parquet(path, pa.concat_tables(parts).cast(_schema(item.study)))
         gap = parts[-1].column("logit_gap").to_numpy()
         in_train = np.zeros(len(samples), dtype=bool)
         in_train[training_rows(item, samples, seed)] = True
@@ -150,6 +154,7 @@ def _compute_logits(
         load_checkpoint(item, task, epoch)
         outputs = forward(task, len(samples))
         gaps = _gaps(outputs.option_logits, given)
+        further = _further_queries(item.study, task, given)
         for k, seed in enumerate(item.seeds):
             columns = {
                 "split_seed": np.full(len(samples), seed),
@@ -159,7 +164,10 @@ def _compute_logits(
                 "logit_gap": gaps[k],
                 "option_logits": _ragged(outputs.option_logits[k], n_options),
             }
-            write_parquet(_part(item, seed, epoch), pa.table(columns, schema=_LOGITS))
+            if further is not None:
+                queries = np.column_stack([gaps[k], *further[:, k]])
+                columns["query_gaps"] = _ragged(queries, np.full(len(samples), queries.shape[1]))
+            write_parquet(_part(item, seed, epoch), pa.table(columns, schema=_schema(item.study)))
         checkpoints.one_done()
 
 
@@ -221,6 +229,23 @@ def _gaps(option_logits: np.ndarray, given: np.ndarray) -> np.ndarray:
     from memo_assets.measures.lira import logit_gap
 
     return logit_gap(option_logits, given).astype(np.float32)
+
+
+def _further_queries(study: Study, task: Task, given: np.ndarray) -> np.ndarray | None:
+    """float32 [A - 1, K, N], logit gaps of all models on the queries beside the images themselves; None without any."""
+    if study.labels.queries is None:
+        return None
+    assert isinstance(task, VisionTask)
+    return np.stack(
+        [
+            _gaps(forward(task.shifted(*offset), len(given)).option_logits, given)
+            for offset in study.labels.queries.offsets[1:]
+        ]
+    )
+
+
+def _schema(study: Study) -> pa.Schema:
+    return _LOGITS if study.labels.queries is None else _LOGITS.append(_QUERY_GAPS)
 
 
 def _ragged(values: np.ndarray, lengths: np.ndarray) -> pa.ListArray:

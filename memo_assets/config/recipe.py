@@ -144,8 +144,25 @@ AttackName = Literal[
 ]
 
 
+class Queries(Config):
+    """Further queries of every image, by which leave-one-out LiRA judges a model: small shifts of the image."""
+
+    shift: int = Field(
+        ge=1,
+        description="Pixels by which images are shifted to each side and corner: nine queries with the image itself.",
+    )
+
+    @property
+    def offsets(self) -> list[tuple[int, int]]:
+        """Pixels down and to the right of every query; the first is the image itself."""
+        steps = (0, -self.shift, self.shift)
+        return [(down, right) for down in steps for right in steps]
+
+
 class Labels(Config):
     """From memorization scores to memorized or not."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"queries"})
 
     attack: AttackName = Field(
         default="online_lira",
@@ -159,6 +176,11 @@ class Labels(Config):
     eta: float | None = Field(
         default=None,
         description="Memorized: a score of at least eta, in nats for LiRA, a share for RMIA; the quantile then counts for nothing.",
+    )
+
+    queries: Queries | None = Field(
+        default=None,
+        description="Vision studies: augmented queries, over which the attack loo_lira averages; by default one query.",
     )
 
     @model_validator(mode="after")

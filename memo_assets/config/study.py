@@ -76,6 +76,8 @@ class Study(Config):
         if not self.is_language and (self.training.max_length is not None or self.training.loss != "answer"):
             extra = "loss" if self.training.max_length is None else "max_length"
             raise ValueError(f"a vision study has no tokens: remove training.{extra}")
+        if self.is_language and self.labels.queries is not None:
+            raise ValueError("labels.queries shifts images; a language study has none: remove it")
         if self.model.kind == "tiny_llama" and self.data.source != "cities":
             raise ValueError(
                 "model.kind tiny_llama pretrains on names left over from data.source cities; "

@@ -39,6 +39,7 @@ class StudySize:
         epochs: passes over the training samples.
         steps: optimizer steps of one model.
         checkpoints: of one model.
+        queries: forward passes of a model over its samples at each checkpoint.
     """
 
     samples: int
@@ -50,6 +51,7 @@ class StudySize:
     epochs: int
     steps: int
     checkpoints: int
+    queries: int = 1
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,7 @@ def estimate(study: StudySize, model: ModelSize) -> Cost:
     else:
         train_pass, forward_pass = 3 * forward, forward
     trained = study.models * study.epochs * study.n_train
-    read = (study.models + study.audited) * study.checkpoints * study.samples
+    read = (study.models * study.queries + study.audited) * study.checkpoints * study.samples
     rows = study.models * study.checkpoints * study.samples
     return Cost(
         train_tokens=trained * study.tokens,
@@ -109,5 +111,5 @@ def estimate(study: StudySize, model: ModelSize) -> Cost:
         train_flops=trained * train_pass,
         forward_flops=read * forward_pass,
         checkpoint_bytes=study.models * study.checkpoints * model.trained * BYTES_PER_WEIGHT,
-        logits_bytes=rows * (_ROW_BYTES + 4 * study.n_options),
+        logits_bytes=rows * (_ROW_BYTES + 4 * (study.n_options + study.queries - 1)),
     )

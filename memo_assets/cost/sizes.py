@@ -109,6 +109,7 @@ def find_sizes(study: Study, given: Given) -> Sizes:
         epochs=study.training.epochs,
         steps=max(checkpoint_steps(study.training, n_train).values()),
         checkpoints=len(study.training.checkpoints),
+        queries=1 if study.labels.queries is None else len(study.labels.queries.offsets),
     )
     return Sizes(size, model, lengths, config, tuple(remarks))
 

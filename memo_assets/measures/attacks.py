@@ -157,21 +157,31 @@ class Outputs:
         losses: float64 [S, N], nats.
         population_losses: float64 [S, Z], losses on samples that no model was trained on.
         in_train: bool [S, N], whether the model was trained on the sample.
+        query_gaps: float64 [S, N, A], logit gaps on augmented queries, which leave-one-out LiRA averages over; None where
+            the sample itself is the one query.
     """
 
     gaps: np.ndarray
     losses: np.ndarray
     population_losses: np.ndarray
     in_train: np.ndarray
+    query_gaps: np.ndarray | None = None
 
     def of_models(self, rows: np.ndarray) -> Outputs:
         """The outputs of some models, in the order given."""
-        return Outputs(self.gaps[rows], self.losses[rows], self.population_losses[rows], self.in_train[rows])
+        return Outputs(
+            self.gaps[rows],
+            self.losses[rows],
+            self.population_losses[rows],
+            self.in_train[rows],
+            None if self.query_gaps is None else self.query_gaps[rows],
+        )
 
     @cached_property
     def loo(self) -> np.ndarray:
         """float64 [N, S], leave-one-out log-LiRA of every model on every sample: one pass serves all targets."""
-        return log_lira_loo(self.gaps.T[:, :, None], self.in_train.T)
+        queries = self.gaps[:, :, None] if self.query_gaps is None else self.query_gaps
+        return log_lira_loo(queries.swapaxes(0, 1), self.in_train.T)
 
 
 @dataclass(frozen=True)

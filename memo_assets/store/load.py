@@ -51,12 +51,13 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     where = {"study": layout.study, "split_seed": seeds}
     logits = [str(_existing(layout, "logits", seed)) for seed in seeds]
     masks = [str(_existing(layout, "split_masks", seed)) for seed in seeds]
-    columns = "epoch, sample_id, loss, logit_gap, option_logits"
+    # Not every file has a column of query gaps, and those of a block may differ until all are of the same settings.
+    columns = "COLUMNS('^(split_seed|epoch|sample_id|loss|logit_gap|option_logits|query_gaps)$')"
     rows = {
         "logits": replace_rows(
             connection,
             "logits",
-            f"SELECT ? AS study, split_seed, {columns} FROM read_parquet(?, hive_partitioning = false)",
+            f"SELECT ? AS study, {columns} FROM read_parquet(?, hive_partitioning = false, union_by_name = true)",
             [layout.study, logits],
             where=where,
         ),

@@ -126,6 +126,33 @@ def shadows_at(
     return Shadows(*(np.asarray(rows[name]).reshape(n_models, n) for name in ("gap", "loss")))
 
 
+def query_gaps_at(
+    connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int, n_queries: int
+) -> np.ndarray:
+    """float64 [S, N, A], logit gaps of all models on every query of the pool's images at one checkpoint.
+
+    Raises:
+        WarehouseError: a model lacks queries, or has others than these.
+    """
+    n = len(_ids(connection, study, "pool"))
+    query = """
+        SELECT split_seed, query_gaps FROM logits JOIN samples USING (study, sample_id)
+        WHERE study = $study AND epoch = $epoch AND split_seed < $models AND part = 'pool' AND len(query_gaps) = $queries
+        ORDER BY split_seed, sample_id
+    """
+    values = {"study": study, "epoch": epoch, "models": n_models, "queries": n_queries}
+    rows = connection.sql(query, params=values).to_arrow_table()
+    counts = np.bincount(rows.column("split_seed").to_numpy(), minlength=n_models)
+    if (counts != n).any():
+        wrong = np.flatnonzero(counts != n)
+        raise WarehouseError(
+            f"study {study}, epoch {epoch:g}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not {n_queries} query "
+            "gaps for every image of the pool; materialize logits and shadow_logits of these seeds"
+        )
+    flat = rows.column("query_gaps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return flat.astype(np.float64).reshape(n_models, n, n_queries)
+
+
 def trajectory(connection: duckdb.DuckDBPyConnection, study: str, split_seed: int) -> Trajectory:
     """All checkpoints of one model on its own training samples.
 

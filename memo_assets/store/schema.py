@@ -117,6 +117,11 @@ TABLES: dict[str, Table] = {
                     "logit_gap", "FLOAT", "Logit of the given label minus the largest logit of the others."
                 ),
                 Column("option_logits", "FLOAT[]", "Logits of the sample's options, in their order."),
+                Column(
+                    "query_gaps",
+                    "FLOAT[]",
+                    "Logit gaps on the image and on its shifted copies (labels.queries); null without such queries.",
+                ),
             ),
             bulk=True,
         ),

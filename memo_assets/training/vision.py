@@ -3,6 +3,8 @@
 What belongs here: losses and class logits of images. What does not: the network (`models`), the loop (`loop`).
 """
 
+import copy
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -84,6 +86,30 @@ class VisionTask:
             loss = _cross_entropy(logits, self._labels[index])
         return Prediction(logits, loss, torch.stack(states) if hidden else None)
 
+    def shifted(self, down: int, right: int) -> "VisionTask":
+        """The same models, their weights shared, over the images shifted by some pixels; what is left free is 0.
+
+        Args:
+            down: pixels down, up if negative.
+            right: pixels to the right, to the left if negative.
+
+        Raises:
+            ValueError: the images are not square, or are shifted out of sight.
+        """
+        side = math.isqrt(self._images.shape[1])
+        if side**2 != self._images.shape[1] or max(abs(down), abs(right)) >= side:
+            raise ValueError(
+                f"labels.queries: images of {self._images.shape[1]} pixels cannot be shifted by {down} down and {right} to "
+                "the right; shifting takes square images of one channel that are larger than that"
+            )
+        there = torch.zeros(len(self._images), side, side, device=self._device)
+        here = self._images.view(-1, side, side)
+        to, of = zip(*((_overlap(side, by), _overlap(side, -by)) for by in (down, right)), strict=True)
+        there[:, to[0], to[1]] = here[:, of[0], of[1]]
+        task = copy.copy(self)
+        task._images = there.flatten(1)  # noqa: SLF001 - of its own class
+        return task
+
     def export(self, k: int, directory: Path) -> None:
         """Write model k to `model.safetensors` in the directory."""
         self._mlp.save(k, directory / _FILE)
@@ -91,6 +117,11 @@ class VisionTask:
     def load(self, k: int, directory: Path) -> None:
         """Read a model written by `export` into slot k."""
         self._mlp.load(k, directory / _FILE)
+
+
+def _overlap(side: int, by: int) -> slice:
+    """Where rows come to lie that are moved by some places and stay in sight."""
+    return slice(max(by, 0), side + min(by, 0))
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

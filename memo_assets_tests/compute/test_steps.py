@@ -4,13 +4,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from memo_assets.compute import steps
 from memo_assets.compute.items import ItemResult, WorkItem
 from memo_assets.compute.worker import main
+from memo_assets.measures.lira import logit_gap
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
 from memo_assets.store.layout import Layout
+from memo_assets.training.forward import forward
+from memo_assets.training.vision import VisionTask
 
 from .small_items import item, small_study, write_inputs
 
@@ -115,3 +119,27 @@ def test_a_sample_that_alone_bears_its_label_has_no_psmi(warehouse: Path) -> Non
     assert 0 < alone.sum() < len(alone)
     np.testing.assert_array_equal(scores.loc[one_layer, "psmi"].isna(), alone)
     assert scores["mahalanobis"].notna().all()
+
+
+def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
+    of = small_study({"labels.queries": {"shift": 1}})
+    layout = write_inputs(warehouse, of)
+    for given in (item(warehouse, of, "adapters", [0, 1]), item(warehouse, of, "logits", [0, 1])):
+        assert compute(given).error is None
+    rows = pq.read_table(layout.logits(1)).to_pandas()
+    rows = rows[rows["epoch"] == 2]
+    queries = np.stack(rows["query_gaps"].to_list())
+    assert queries.shape == (90, 9)
+    np.testing.assert_array_equal(queries[:, 0], rows["logit_gap"])
+    # Up by one, by hand: the first row of pixels is gone, an empty one stands below.
+    assert of.labels.queries is not None
+    place = of.labels.queries.offsets.index((-1, 0))
+    samples = pq.read_table(layout.samples).to_pandas()
+    images = np.stack(samples["image"].to_list()).reshape(-1, 8, 8)
+    moved = np.concatenate([images[:, 1:], np.zeros((90, 1, 8), np.float32)], axis=1).reshape(-1, 64)
+    labels = samples["given_index"].to_numpy().astype(np.int64)
+    task = VisionTask(moved, labels, 10, hidden_widths=[8, 8], seeds=[1])
+    task.load(0, layout.adapter(1, 2.0))
+    expected = logit_gap(forward(task, 90).option_logits[0], labels)
+    np.testing.assert_allclose(queries[:, place], expected, atol=1e-5)
+    assert np.abs(queries[:, place] - queries[:, 0]).max() > 0.01

@@ -1,6 +1,7 @@
 """Attacks against hand-worked values, the vision study's oracle, and loops that follow the papers' formulas."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -161,6 +162,32 @@ class TestRmia:
     def test_settings_out_of_range_are_refused(self, setting):
         with pytest.raises(ValueError, match="give gamma > 0 and offline_a from 0 to 1"):
             rmia(np.zeros((3, 2)), np.zeros((3, 2)), np.ones((3, 2), bool), 0, **setting)
+
+
+class TestQueries:
+    def test_leave_one_out_lira_averages_over_them_and_no_other_attack_reads_them(self):
+        outputs = outputs_of(4)
+        queries = np.random.default_rng(5).normal(size=(*outputs.gaps.shape, 3))
+        asked = replace(outputs, query_gaps=queries)
+        for name, attack in ATTACKS.items():
+            found, plain = attack.scores(asked, 1), attack.scores(outputs, 1)
+            if name == "loo_lira":
+                one_by_one = [
+                    log_lira_loo(queries[:, :, a].T[:, :, None], outputs.in_train.T) for a in range(3)
+                ]
+                expected = np.where(outputs.in_train[1], np.mean(one_by_one, axis=0)[:, 1], np.nan)
+                np.testing.assert_allclose(found, expected, rtol=1e-12)
+            else:
+                np.testing.assert_array_equal(found, plain)
+
+    def test_some_models_bring_their_own_queries(self):
+        outputs, rows = outputs_of(4), np.array([0, 2, 3, 5, 6])
+        asked = replace(outputs, query_gaps=np.stack([outputs.gaps, outputs.gaps + 1], axis=2))
+        np.testing.assert_allclose(
+            ATTACKS["loo_lira"].scores(asked.of_models(rows), 2),
+            ATTACKS["loo_lira"].scores(outputs.of_models(rows), 2),
+            rtol=1e-9,
+        )
 
 
 class TestAllAttacks:

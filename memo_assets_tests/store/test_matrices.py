@@ -3,11 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
-from memo_assets.store.matrices import epochs_of, membership, pool_ids, shadows_at, trajectory
+from memo_assets.store.matrices import epochs_of, membership, pool_ids, query_gaps_at, shadows_at, trajectory
 from memo_assets.store.tables import WarehouseError, publish, reading
 
 from .small_study import loss, write_logits, write_study
@@ -152,3 +155,34 @@ def test_a_study_without_samples_is_refused_everywhere(layout: Layout) -> None:
                 ask()
         with pytest.raises(WarehouseError, match="split seed 0 are missing"):
             trajectory(connection, "s", 0)
+
+
+def add_queries(layout: Layout, seed: int) -> None:
+    """Give every row of a model's logits the query gaps (logit_gap, sample_id, 10 x seed)."""
+    table = pq.read_table(layout.logits(seed))
+    gaps, ids = (table.column(name).to_pylist() for name in ("logit_gap", "sample_id"))
+    queries = pa.array(
+        [[g, float(i), 10.0 * seed] for g, i in zip(gaps, ids, strict=True)], pa.list_(pa.float32())
+    )
+    write_parquet(layout.logits(seed), table.append_column("query_gaps", queries))
+
+
+def test_query_gaps_of_all_models(layout: Layout) -> None:
+    for seed in (0, 1):
+        add_queries(layout, seed)
+    load(layout, [0, 1])
+    with reading() as connection:
+        found = query_gaps_at(connection, "s", 1.0, 2, 3)
+        assert found.tolist() == [[[2.0, float(i), 10.0 * seed] for i in range(3)] for seed in range(2)]
+        with pytest.raises(WarehouseError, match=r"seeds \[0, 1\] .* have not 9 query gaps"):
+            query_gaps_at(connection, "s", 1.0, 2, 9)
+
+
+def test_a_block_with_and_without_queries_is_loaded_and_the_lack_named(layout: Layout) -> None:
+    add_queries(layout, 1)
+    load(layout, [0, 1])
+    with reading() as connection:
+        nulls = "SELECT split_seed, count(*) FROM logits WHERE query_gaps IS NULL GROUP BY 1"
+        assert connection.execute(nulls).fetchall() == [(0, 8)]
+        with pytest.raises(WarehouseError, match=r"seeds \[0\] .* have not 3 query gaps"):
+            query_gaps_at(connection, "s", 1.0, 2, 3)

@@ -44,3 +44,31 @@ def test_what_does_not_fit_is_named(labels: list[int], widths: list[int], messag
     images = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(ValueError, match=message):
         VisionTask(images, np.array(labels), 3, hidden_widths=widths, seeds=[0])
+
+
+def _images(task: VisionTask) -> np.ndarray:
+    return task._images.numpy()
+
+
+def test_shifted_images_leave_zeros_and_keep_the_weights() -> None:
+    images = np.arange(1, 10, dtype=np.float32)[None]
+    task = VisionTask(images, np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    assert _images(task.shifted(1, 0)).reshape(3, 3).tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
+    assert _images(task.shifted(-1, 1)).reshape(3, 3).tolist() == [[0, 4, 5], [0, 7, 8], [0, 0, 0]]
+    assert np.array_equal(_images(task.shifted(0, 0)), images)
+    assert np.array_equal(_images(task), images)
+    with torch.no_grad():
+        task.parameters()["weights.0"].zero_()
+    first = task.shifted(1, 0).predict(np.array([0]), hidden=True).hidden
+    assert first is not None
+    bias = task.parameters()["biases.0"].detach()
+    torch.testing.assert_close(first[0, 0, 0], torch.relu(bias[0]))
+
+
+def test_images_that_cannot_be_shifted_are_refused() -> None:
+    task = VisionTask(np.zeros((1, 6), np.float32), np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    with pytest.raises(ValueError, match="6 pixels cannot be shifted by 1 down"):
+        task.shifted(1, 0)
+    square = VisionTask(np.zeros((1, 9), np.float32), np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    with pytest.raises(ValueError, match="larger than that"):
+        square.shifted(0, -3)
