@@ -159,11 +159,12 @@ def _content(studies: Sequence[Study], layout: Layout) -> "ComparisonContent":
 
 def _code_version(studies: Sequence[Study], *names: str) -> str:
     upstream = [name for figure in names for name in UPSTREAM[figure]]
+    versions = {study.name: code_versions(study) for study in studies}
     parts: dict[str, Any] = {
         "name": names,
         "algorithm": ALGORITHM,
         "studies": {
-            study.name: [study.title, *(code_versions(study)[name] for name in upstream)] for study in studies
+            study.name: [study.title, *(versions[study.name][name] for name in upstream)] for study in studies
         },
     }
     if "figure_sweeps" in names:

@@ -51,10 +51,10 @@ def over_swept_values(points: pd.DataFrame, *, title: str, missing: Sequence[str
     fields = {study: list(rows["field"].unique()) for study, rows in points.groupby("study", sort=False)}
     width = max(map(len, fields.values()))
     present = [[{} if place < len(fields[study]) else None for place in range(width)] for study in fields]
-    rows, height = 2 * len(fields), _MARGINS + 2 * _PANEL_HEIGHT * len(fields)
+    height = _MARGINS + 2 * _PANEL_HEIGHT * len(fields)
     gap = _GAP / (height - _MARGINS)
     figure = make_subplots(
-        rows=rows, cols=width, horizontal_spacing=0.25 / max(width, 3), vertical_spacing=gap,
+        rows=2 * len(fields), cols=width, horizontal_spacing=0.25 / max(width, 3), vertical_spacing=gap,
         specs=[row for row in present for _ in range(2)],
     )  # fmt: skip
     for place, (study, names) in enumerate(fields.items()):
@@ -88,7 +88,10 @@ def _panels(figure: go.Figure, rows: pd.DataFrame, field: str, *, row: int, col:
     else:
         rows = rows.assign(value=rows["value"].astype("float64")).sort_values("value", kind="stable")
     for _, line in rows.groupby("line", sort=False):
-        said = line["name"] + ", epoch " + line["epoch"].map(epoch_text)
+        names = list(line["name"])
+        judged = [
+            f"{name}, epoch {epoch_text(epoch)}" for name, epoch in zip(names, line["epoch"], strict=True)
+        ]
         symbols = list(np.where(line["itself"].astype(bool), "diamond", "circle"))
         for measure in (*_PREDICTORS, "test_accuracy"):
             above = measure in _PREDICTORS
@@ -97,7 +100,7 @@ def _panels(figure: go.Figure, rows: pd.DataFrame, field: str, *, row: int, col:
             figure.add_scatter(
                 x=line["value"].to_numpy(), y=line[measure].to_numpy(dtype=np.float64), mode="lines+markers",
                 marker={"size": [11 if symbol == "diamond" else 7 for symbol in symbols], "symbol": symbols, "opacity": 1},
-                line={"color": color, "width": 1.8}, showlegend=False, customdata=said if above else line["name"],
+                line={"color": color, "width": 1.8}, showlegend=False, customdata=judged if above else names,
                 hovertemplate=f"{label}<br>{field} %{{x}}<br>%{{customdata}}<extra></extra>",
                 row=row if above else row + 1, col=col,
             )  # fmt: skip
@@ -118,7 +121,7 @@ def _axis(values: list[Any]) -> dict[str, Any]:
     low, high = numbers.min(), numbers.max()
     if low > 0 and high >= 10 * low:
         return decades(numbers)
-    pad = 0.05 * (high - low) or 0.5
+    pad = 0.05 * (high - low) or 0.1 * abs(high) or 0.5
     return {"type": "linear", "range": [low - pad, high + pad]}
 
 
