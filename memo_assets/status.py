@@ -63,16 +63,26 @@ def study_state(
         instance: with the record of their materializations.
         names: assets to look at; all by default.
     """
-    graph = definitions.resolve_asset_graph()
-    now = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
-    view = AssetGraphView(temporal_context=now, instance=instance, asset_graph=graph)
-    resolver = CachingStaleStatusResolver(instance, graph, view)
+    resolver = stale_statuses(definitions, instance)
     layout = Layout.of(study.name)
     states = []
     for name in names or list(steps(study)):
         keys = partition_keys(study, name)
         states.append(AssetState(name, tuple(_state(resolver, study, layout, name, key) for key in keys)))
     return states
+
+
+def stale_statuses(definitions: dg.Definitions, instance: dg.DagsterInstance) -> CachingStaleStatusResolver:
+    """What Dagster, and so the web UI, says of each asset as of now: `get_status` and `get_stale_causes`.
+
+    Args:
+        definitions: that hold the assets.
+        instance: with the record of their materializations.
+    """
+    graph = definitions.resolve_asset_graph()
+    now = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
+    view = AssetGraphView(temporal_context=now, instance=instance, asset_graph=graph)
+    return CachingStaleStatusResolver(instance, graph, view)
 
 
 def partition_keys(study: Study, name: str) -> list[str] | list[None]:

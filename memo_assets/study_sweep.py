@@ -1,18 +1,74 @@
-"""Variants of one study: from its attributes and its sweep to the attributes of each variant.
+"""Variants of one study: from its attributes and its sweep to the attributes of each variant, and back.
 
-What belongs here: names and titles of variants, and putting values in their places. What does not: which values
-(`config.sweep`), checking a variant (`study_file`).
+What belongs here: names and titles of variants, putting values in their places, and finding variants again among
+studies. What does not: which values (`config.sweep`), checking a variant (`study_file`).
 """
 
 import copy
 import hashlib
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from memo_assets.config import Study
 from memo_assets.config.sweep import Sweep
 
 MAX_NAME = 40  # of a study, see `config.base.NAME_PATTERN`
+_ABSENT = object()
+
+
+@dataclass(frozen=True)
+class SweptStudy:
+    """A study and the variants that its sweep made.
+
+    Attributes:
+        study: the study itself.
+        variants: in the order of the sweep.
+        fields: by name of a field, then by name of a study: the value of each of these studies as JSON, None where a study has no
+            such field. Only fields that take more than one value.
+    """
+
+    study: Study
+    variants: tuple[Study, ...]
+    fields: dict[str, dict[str, Any]]
+
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        """The study itself, then its variants."""
+        return (self.study, *self.variants)
+
+
+def swept_studies(studies: Sequence[Study]) -> list[SweptStudy]:
+    """The studies that have variants among these, with the values by which they differ.
+
+    A variant is known by its name and title, and its title says which fields were swept. A comparison of all settings
+    would say more: checkpoints made by a rule, for one, change with the number of epochs.
+
+    Args:
+        studies: of study files, variants after their study.
+    """
+    found = []
+    for study in studies:
+        fields = {other.name: said for other in studies if (said := _fields_said(study, other))}
+        variants = tuple(other for other in studies if other.name in fields)
+        settings = {one.name: one.model_dump(mode="json") for one in (study, *variants)}
+        values = {
+            field: {
+                name: None if (value := _get(given, field)) is _ABSENT else value
+                for name, given in settings.items()
+            }
+            for field in dict.fromkeys(field for said in fields.values() for field in said)
+        }
+        varied = {
+            field: by_name
+            for field, by_name in values.items()
+            if any(value != by_name[study.name] for value in by_name.values())
+        }
+        if varied:
+            found.append(SweptStudy(study, variants, varied))
+    return found
 
 
 def variants(attributes: dict[str, Any], sweep: Sweep) -> list[dict[str, Any]]:
@@ -39,7 +95,7 @@ def variants(attributes: dict[str, Any], sweep: Sweep) -> list[dict[str, Any]]:
         variant = copy.deepcopy(attributes)
         for field, value in combination.items():
             _put(variant, field, value)
-        values = ", ".join(f"{field} {_text(value)}" for field, value in combination.items())
+        values = ", ".join(f"{field} {value_text(value)}" for field, value in combination.items())
         made.append({**variant, "name": name, "title": f"{attributes.get('title')} ({values})"})
     return made
 
@@ -71,6 +127,31 @@ def variant_name(name: str, combination: dict[str, Any]) -> str:
     return chosen
 
 
+def value_text(value: Any) -> str:
+    """A value as it stands in the title of a variant."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _fields_said(study: Study, other: Study) -> list[str]:
+    """Fields that the title of a study's variant names, in their order; none if the other study is no variant."""
+    opening = f"{study.title} ("
+    named = other.name.startswith(f"{study.name}_") and other.title.startswith(opening)
+    if not named or not other.title.endswith(")"):
+        return []
+    settings = other.model_dump(mode="json")
+    parts = [part.partition(" ") for part in other.title[len(opening) : -1].split(", ")]
+    return [field for field, _, value in parts if value and _get(settings, field) is not _ABSENT]
+
+
+def _get(settings: dict[str, Any], field: str) -> Any:
+    place: Any = settings
+    for part in field.split("."):
+        if not isinstance(place, dict) or part not in place:
+            return _ABSENT
+        place = place[part]
+    return place
+
+
 def _put(attributes: dict[str, Any], field: str, value: Any) -> None:
     if field in ("name", "title", "sweep"):
         raise ValueError(f"over {field}: no sweep varies it, for every variant gets its own")
@@ -94,7 +175,3 @@ def _slug(value: Any) -> str:
     if slug and len(slug) <= 12:
         return slug
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:6]
-
-
-def _text(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -6,11 +6,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from memo_assets.assets.comparison import figure_key
 from memo_assets.definitions import build_defs
 from memo_assets.graph import code_versions
 from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
-from memo_assets.study_sweep import variant_name
-from memo_assets_tests.studies import DIGITS, changed, line_of, write_study
+from memo_assets.study_sweep import swept_studies, variant_name
+from memo_assets_tests.studies import DIGITS, changed, line_of, study, write_study
 
 
 def swept(folder: Path, **sweep: Any) -> Path:
@@ -70,6 +71,45 @@ def test_variants_are_studies_like_any_other(tmp_path: Path, monkeypatch: pytest
     assert code_versions(wide)["adapters"] != code_versions(base)["adapters"]
     keys = build_defs().resolve_asset_graph().get_all_asset_keys()
     assert {dg.AssetKey([name, "adapters"]) for name in ("tiny", "tiny_width8", "tiny_width16")} <= keys
+
+
+def test_variants_are_found_again_among_studies(tmp_path: Path) -> None:
+    given = {
+        "training.checkpoints": {"first_epoch": 2, "every": 1},
+        "sweep": {"mode": "zip", "over": {"training.epochs": [2, 4], "noise.share": [0, 0.2]}},
+    }
+    base, short, long = read_variants(write_study(tmp_path, changed(DIGITS, given)))
+    others = [
+        study(DIGITS, {"name": "tiny_other", "data_seed": 1}),
+        study(DIGITS, {"name": "tiny_seed1", "title": "Tiny digits (another seed)", "data_seed": 1}),
+        study(DIGITS, {"name": "large", "title": "Tiny digits (data_seed 1)", "data_seed": 1}),
+    ]
+    (found,) = swept_studies([base, short, long, *others])
+    assert found.studies == (base, short, long)
+    assert long.training.checkpoints != short.training.checkpoints  # by the rule, hence no swept field
+    assert found.fields == {
+        "training.epochs": {"tiny": 2, short.name: 2, long.name: 4},
+        "noise.share": {"tiny": 0.0, short.name: 0.0, long.name: 0.2},
+    }
+
+
+def test_a_field_of_one_value_is_not_swept_and_values_may_be_lists(tmp_path: Path) -> None:
+    over = {"model.width": [8], "shadows.audited": [[0], [1, 2]], "labels.eta": [None, 2.5]}
+    (found,) = swept_studies(read_variants(swept(tmp_path, over=over)))
+    assert list(found.fields) == ["shadows.audited", "labels.eta"]
+    assert list(found.fields["shadows.audited"].values()) == [[0], [0], [0], [1, 2], [1, 2]]
+    assert swept_studies(read_variants(swept(tmp_path, over={"model.width": [8]}))) == []
+
+
+def test_the_figure_over_swept_values_has_a_version_of_the_values(tmp_path: Path) -> None:
+    def version(**own: int) -> str | None:
+        studies = read_variants(
+            write_study(tmp_path, {**DIGITS, "compute": own, "sweep": {"over": {"compute.pack": [4, 8]}}})
+        )
+        return build_defs(studies).resolve_asset_graph().get(figure_key("figure_sweeps")).code_version
+
+    assert version(pack=2, workers=1) == version(pack=2, workers=2)
+    assert version(pack=2) != version(pack=3)  # it changes no result, only where the study itself stands
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {

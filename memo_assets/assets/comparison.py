@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -13,28 +13,32 @@ from memo_assets.config import Study
 from memo_assets.config.base import COMPARISON
 from memo_assets.graph import code_versions
 from memo_assets.store.layout import Layout
+from memo_assets.study_sweep import swept_studies
 
 if TYPE_CHECKING:
     from memo_assets.figures.comparison_report import ComparisonContent
 
 # Raise it when the same inputs would give other figures.
-ALGORITHM = 1
+ALGORITHM = 2
 
 FIGURES = {
     "figure_predictors": "False positive rate of each predictor, a line a study.",
     "figure_default_rule": "False and true positive rate of the rule PSMI < 0, a point a study, beside the published ones.",
     "figure_roc_grid": "ROC curves, a row a study and a column a checkpoint.",
+    "figure_sweeps": "False positive rates and test accuracy over the values of each swept field, a point a variant.",
 }
 HEADINGS = {
     "figure_predictors": "Predictors over studies",
     "figure_default_rule": "The rule PSMI < 0 over studies",
     "figure_roc_grid": "ROC curves over studies and epochs",
+    "figure_sweeps": "Swept values",
 }
 REPORT = "report"
 UPSTREAM = {
     "figure_predictors": ("predictor_evaluation",),
     "figure_default_rule": ("predictor_evaluation",),
     "figure_roc_grid": ("memorization", "predictor_scores", "predictor_evaluation"),
+    "figure_sweeps": ("samples", "shadow_logits", "predictor_evaluation"),
 }
 
 
@@ -60,8 +64,10 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
     @dg.multi_asset(name=f"{COMPARISON}__figures", specs=specs, can_subset=True)
     def comparison(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         from memo_assets.analysis import comparison as analysis
+        from memo_assets.analysis import comparison_sweeps
         from memo_assets.analysis.evaluation import TPR_OBJECTIVE
         from memo_assets.figures import comparison as figures
+        from memo_assets.figures import comparison_sweeps as sweep_figures
         from memo_assets.store.tables import reading
 
         drawn = {}
@@ -83,6 +89,15 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
                 drawn["figure_roc_grid"] = figures.roc_grid(
                     analysis.roc_grid(compared), title="ROC curves over studies and epochs", missing=missing
                 )
+            if figure_key("figure_sweeps") in context.selected_asset_keys:
+                swept = swept_studies(studies)
+                of_sweeps = {study.name for one in swept for study in one.studies}
+                drawn["figure_sweeps"] = sweep_figures.over_swept_values(
+                    comparison_sweeps.over_swept_values(compared, swept),
+                    title="Swept values, each study at its prediction epoch",
+                    missing=[name for name in missing if name in of_sweeps],
+                    tpr=TPR_OBJECTIVE,
+                )
         yield from write_figures(context, Layout.of(COMPARISON), drawn)
 
     @dg.asset(
@@ -94,7 +109,7 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
         description="One page: the figures, tables of all studies, and the published values beside them.",
         group_name=COMPARISON,
         kinds={"html"},
-        code_version=_code_version(studies, "figure_predictors", "figure_default_rule", "figure_roc_grid"),
+        code_version=_code_version(studies, *FIGURES),
     )
     def comparison_report() -> dg.MaterializeResult:
         from memo_assets.figures.comparison_report import comparison_html
@@ -144,11 +159,14 @@ def _content(studies: Sequence[Study], layout: Layout) -> "ComparisonContent":
 
 def _code_version(studies: Sequence[Study], *names: str) -> str:
     upstream = [name for figure in names for name in UPSTREAM[figure]]
-    parts = {
+    versions = {study.name: code_versions(study) for study in studies}
+    parts: dict[str, Any] = {
         "name": names,
         "algorithm": ALGORITHM,
         "studies": {
-            study.name: [study.title, *(code_versions(study)[name] for name in upstream)] for study in studies
+            study.name: [study.title, *(versions[study.name][name] for name in upstream)] for study in studies
         },
     }
+    if "figure_sweeps" in names:
+        parts["swept"] = {one.study.name: one.fields for one in swept_studies(studies)}
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

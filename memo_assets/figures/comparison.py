@@ -21,6 +21,7 @@ from memo_assets.figures.theme import (
 )
 
 _PANEL_HEIGHT, _MARGINS = 190, 240
+_LONGEST_LINE = 150  # characters below the title
 
 
 def predictors_over_studies(
@@ -41,7 +42,7 @@ def predictors_over_studies(
     kept = finite(points, ["fpr"])
     if kept.empty:
         return message_figure(title, _none(missing))
-    figure = style(go.Figure(), title, _subtitle("Lower is better", missing))
+    figure = style(go.Figure(), title, subtitle("Lower is better", missing))
     order = [str(name) for name in points["predictor"].unique()]
     wide = kept.pivot_table(index="predictor", columns="study", values="fpr", sort=False).reindex(order)
     labels = [predictor_label(name) for name in order]
@@ -77,7 +78,7 @@ def default_rule_over_studies(points: pd.DataFrame, *, title: str, missing: Sequ
     kept = finite(points, ["fpr", "tpr"])
     if kept.empty:
         return message_figure(title, _none(missing))
-    figure = style(go.Figure(), title, _subtitle("Further up and left is better", missing))
+    figure = style(go.Figure(), title, subtitle("Further up and left is better", missing))
     figure.add_scatter(
         x=[0, 1], y=[0, 1], mode="lines", name="Chance", line={"color": GREY, "width": 1.2, "dash": "dot"}, hoverinfo="skip"
     )  # fmt: skip
@@ -142,7 +143,7 @@ def roc_grid(curves: pd.DataFrame, *, title: str, missing: Sequence[str]) -> go.
             hovertemplate=f"{name}<br>FPR %{{x:.3f}} · TPR %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
         named.add(name)
-    style(figure, title, _subtitle("Across: false positive rate · up: true positive rate", missing))
+    style(figure, title, subtitle("Across: false positive rate · up: true positive rate", missing))
     figure.update_annotations(font_size=12)
     figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1])
     figure.update_yaxes(range=[0, 1.01], tickvals=[0, 0.5, 1])
@@ -153,8 +154,15 @@ def roc_grid(curves: pd.DataFrame, *, title: str, missing: Sequence[str]) -> go.
     return figure
 
 
-def _subtitle(sentence: str, missing: Sequence[str]) -> str:
-    return f"{sentence} · not there yet: {', '.join(missing)}" if missing else sentence
+def subtitle(sentence: str, missing: Sequence[str]) -> str:
+    """The line below the title of a figure over studies: a sentence, and as many missing studies as fit."""
+    if not missing:
+        return sentence
+    lines = []
+    for shown in range(len(missing), 0, -1):
+        rest = f" and {len(missing) - shown} more" if shown < len(missing) else ""
+        lines.append(f"{sentence} · not there yet: {', '.join(missing[:shown])}{rest}")
+    return next((line for line in lines if len(line) <= _LONGEST_LINE), lines[-1])
 
 
 def _none(missing: Sequence[str]) -> str:

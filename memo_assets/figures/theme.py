@@ -3,6 +3,7 @@
 What belongs here: everything that two figures share and a reader recognizes. What does not: any single figure.
 """
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -130,7 +131,7 @@ def message_figure(title: str, sentence: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.add_annotation(
-        text=sentence,
+        text="<br>".join(textwrap.wrap(sentence, 95, break_long_words=False, break_on_hyphens=False)),
         x=0.5,
         y=0.5,
         xref="paper",

@@ -1,5 +1,6 @@
 """Both demo studies at a reduced size, materialized once through Dagster for all tests of this folder."""
 
+import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -7,7 +8,9 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.data_version import StaleStatus
 
+from memo_assets.assets import comparison
 from memo_assets.compute.choice import EXECUTOR_VARIABLE
 from memo_assets.compute.items import Progress, WorkItem
 from memo_assets.compute.local import LocalExecutor
@@ -15,6 +18,7 @@ from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
 from memo_assets.pipeline import bring_up_to_date
+from memo_assets.status import stale_statuses
 from memo_assets.study import load_study
 
 
@@ -68,6 +72,21 @@ def changed(study: Study, **blocks: dict) -> Study:
     return Study.model_validate(settings)
 
 
+def stale_causes(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, str]:
+    """Why figures and page of the comparison are stale, by name; those that are fresh are left out."""
+    statuses, found = stale_statuses(definitions, instance), {}
+    for name in (*comparison.FIGURES, comparison.REPORT):
+        key = comparison.figure_key(name)
+        if statuses.get_status(key) != StaleStatus.FRESH:
+            found[name] = "; ".join(
+                f"{cause.reason} ({cause.dependency.asset_key.to_user_string()})"
+                if cause.dependency
+                else cause.reason
+                for cause in statuses.get_stale_causes(key)
+            )
+    return found
+
+
 def reduced_digits() -> Study:
     """33 models for 6 epochs on all images."""
     return changed(
@@ -112,3 +131,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory, executor: LocalExecutor) 
                 bring_up_to_date(study, definitions, instance, recorder)
             patch.setenv("DAGSTER_HOME", str(warehouse / "dagster_home"))
             yield Platform(warehouse, studies, definitions, instance, recorder)
+
+
+@pytest.fixture
+def own_copy(platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the platform's warehouse and records, to be changed at will; files of studies and pictures are left out."""
+    copy = tmp_path / "warehouse"
+    shutil.copytree(platform.warehouse, copy, ignore=shutil.ignore_patterns("artifacts"))
+    monkeypatch.setenv("MEMO_WAREHOUSE", str(copy))
+    monkeypatch.setenv("DAGSTER_HOME", str(copy / "dagster_home"))
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
+    return copy

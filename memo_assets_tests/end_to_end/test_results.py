@@ -17,17 +17,22 @@ from typer.testing import CliRunner
 from memo_assets.analysis.frames import Subject, facts, results
 from memo_assets.assets import comparison
 from memo_assets.cli import app
+from memo_assets.config import Study
+from memo_assets.config.sweep import Sweep
 from memo_assets.definitions import build_defs
 from memo_assets.graph import FIGURES, steps
+from memo_assets.instance import open_instance
 from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.measures.stability import sizes
+from memo_assets.pipeline import run_comparison
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
 from memo_assets.store.schema import TABLES
-from memo_assets.store.tables import reading
+from memo_assets.store.tables import publish, reading
 from memo_assets.study_file import load_studies
-from memo_assets_tests.end_to_end.conftest import Platform
+from memo_assets.study_sweep import variants
+from memo_assets_tests.end_to_end.conftest import Platform, changed, stale_causes
 
 pytestmark = pytest.mark.slow
 README = Path(__file__).parents[2] / "README.md"
@@ -206,6 +211,7 @@ def test_studies_are_compared(platform: Platform):
     page = layout.report.read_text(encoding="utf-8")
     assert f"2 of {len(load_studies())} studies have been evaluated" in page
     assert "0.073" in page
+    assert "Swept values" in page
     key = comparison.figure_key("figure_predictors")
     versions = []
     for names in ([], ["digits"]):  # whichever are named, what is recorded is what the web UI would record
@@ -217,6 +223,39 @@ def test_studies_are_compared(platform: Platform):
     assert versions == [build_defs().resolve_asset_graph().get(key).code_version] * 2
     grid = json.loads(layout.figure("figure_roc_grid", "json").read_text())
     assert len({(curve["xaxis"], curve["yaxis"]) for curve in grid["data"]}) == 2 * 5
+
+
+def test_the_comparison_is_stale_when_what_it_shows_has_changed(platform: Platform, own_copy: Path):
+    digits, cities = (platform.studies[name] for name in STUDIES)
+    sweep = Sweep.model_validate({"over": {"model.width": [32]}})
+    variant = Study.model_validate(variants(digits.model_dump(), sweep)[0])
+    definitions = build_defs([digits, variant, cities])
+    with publish() as connection:
+        for table in TABLES:
+            rows = f"SELECT * REPLACE ('{variant.name}' AS study) FROM {table} WHERE study = 'digits'"
+            connection.execute(f"INSERT INTO {table} BY NAME {rows}")
+    with open_instance() as instance:
+        run_comparison(definitions, instance)
+        assert stale_causes(definitions, instance) == {}
+        figure = json.loads(Layout.of("comparison").figure("figure_sweeps", "json").read_text())
+        assert figure["layout"]["xaxis2"]["title"]["text"] == "model.width"
+
+        with publish() as connection:
+            connection.execute("UPDATE memorization SET memorized = NOT memorized WHERE study = 'digits'")
+        key = dg.AssetKey(["digits", "predictor_evaluation"])
+        job = definitions.resolve_implicit_job_def_def_for_assets([key])
+        assert job is not None
+        assert job.execute_in_process(instance=instance, asset_selection=[key]).success
+        shown = {*comparison.FIGURES, comparison.REPORT}
+        anew = "has a new dependency data version (digits/predictor_evaluation)"
+        assert stale_causes(definitions, instance) == dict.fromkeys(shown, anew)
+        run_comparison(definitions, instance)
+        assert stale_causes(definitions, instance) == {}
+
+        stricter = build_defs([changed(digits, labels={"quantile": 0.8}), variant, cities])
+        assert stale_causes(stricter, instance) == dict.fromkeys(shown, "has a new code version")
+        smaller_packs = build_defs([changed(digits, compute={"pack": 3}), variant, cities])
+        assert stale_causes(smaller_packs, instance) == {}
 
 
 def test_progress_was_told(platform: Platform):

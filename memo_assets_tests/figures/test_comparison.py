@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo_assets.figures.comparison import default_rule_over_studies, predictors_over_studies, roc_grid
+from memo_assets.figures.comparison import (
+    default_rule_over_studies,
+    predictors_over_studies,
+    roc_grid,
+    subtitle,
+)
 from memo_assets_tests.figures.helpers import layout_of, notes, traces
 
 POINTS = pd.DataFrame(
@@ -60,3 +65,20 @@ def test_without_studies_all_are_named_as_missing():
     assert "Not there: a" in notes(roc_grid(CURVES.head(0), title="", missing=["a"]))
     with pytest.raises(ValueError, match="curves lacks the columns epoch"):
         roc_grid(CURVES.drop(columns="epoch"), title="", missing=[])
+
+
+def test_as_many_missing_studies_are_named_as_fit():
+    assert subtitle("Lower is better", []) == "Lower is better"
+    assert subtitle("Lower is better", ["a", "b"]) == "Lower is better · not there yet: a, b"
+    many = [f"mine_learning_rate{place:03d}" for place in range(200)]
+    line = subtitle("Lower is better", many)
+    assert line.endswith("mine_learning_rate003 and 196 more")
+    assert len(line) <= 150
+    assert subtitle("x" * 200, many).endswith("not there yet: mine_learning_rate000 and 199 more")
+
+
+def test_a_long_message_takes_several_lines():
+    names = [f"mine_learning_rate{place:03d}" for place in range(20)]
+    text = notes(default_rule_over_studies(RULES.head(0), title="", missing=names))
+    assert max(map(len, text.split("<br>"))) <= 95
+    assert text.replace("<br>", " ").endswith(", ".join(names))
