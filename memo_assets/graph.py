@@ -51,7 +51,7 @@ FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS)
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
     "samples": Step(("raw_dataset",), ("data_seed", "noise", "prompt")),
-    "split_masks": Step(("samples",), ("shadows.train_share",)),
+    "split_masks": Step(("samples",), ("shadows.train_share", "shadows.membership")),
     "base_model": Step(("raw_dataset",), ("model",)),
     "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
     "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=3),

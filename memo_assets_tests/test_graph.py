@@ -25,6 +25,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("noise.share", 0.1, SAMPLES_DOWN),
     ("prompt.templates", ["{text}:"], SAMPLES_DOWN),
     ("shadows.train_share", 0.6, SAMPLES_DOWN - {"samples"}),
+    ("shadows.membership", "paired", SAMPLES_DOWN - {"samples"}),
     ("model.epochs", 2, {"base_model", *ADAPTERS_DOWN}),
     ("lora.rank", 3, ADAPTERS_DOWN),
     ("training.learning_rate", 0.02, ADAPTERS_DOWN),
