@@ -154,6 +154,8 @@ def _caption(subject: Subject, known: Facts) -> str:
         if known.noisy_in_top is None
         else f"{known.noisy_in_top:.0%} of noisy labels memorized"
     )
+    if known.canaries_in_top is not None:
+        noisy += f", {known.canaries_in_top:.0%} of canaries"
     return (
         f"{subject.study.shadows.models} models; accuracy: train {known.train_accuracy:.3f}, "
         f"test {known.test_accuracy:.3f}; {noisy}; {when}. "

@@ -53,7 +53,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"datas": {}},
         "datas:",
-        "datas: unknown field; allowed here: compute, data, data_seed, description, labels, lora, model, name, "
+        "datas: unknown field; allowed here: canaries, compute, data, data_seed, description, labels, lora, model, name, "
         "noise, prompt, scores, shadows, show_text, title, training",
     ),
     "field of another source": (
@@ -275,6 +275,12 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         "shadows:",
         "shadows: membership paired shares the pool out between two models each: 4 models with train_share = 0.4 given, "
         "expected an even number with train_share 0.5",
+    ),
+    "canaries of sentences": (
+        TABLE,
+        {"canaries": {"kind": "ood", "count": 3}},
+        "attributes:",
+        "study: a language study has no use for the block `canaries`: remove it",
     ),
     "queries of sentences": (
         TABLE,

@@ -9,6 +9,8 @@ import pandas as pd
 from memo_assets.analysis.predictors import target_prediction_epoch
 from memo_assets.config import Study
 
+# What a sample is shown as; an image out of distribution has no true label to speak of.
+_STATUS = "CASE WHEN canary = 'ood' THEN 'canary' ELSE label_status END AS label_status"
 SHOWN = ["psmi", "loss", "logit_gap", "mahalanobis", "early_log_lira", "random"]
 
 
@@ -59,10 +61,10 @@ class Subject:
 
 
 def label_scores(subject: Subject) -> pd.DataFrame:
-    """epoch, score (of the study's attack), label_status of every training sample at every trained checkpoint."""
+    """epoch, score (of the attack), label_status (or canary) of every training sample at every trained checkpoint."""
     return subject.frame(
-        """
-        SELECT epoch, score, label_status
+        f"""
+        SELECT epoch, score, {_STATUS}
         FROM memorization JOIN samples USING (study, sample_id)
         WHERE study = $study AND target_seed = $target AND epoch > 0 ORDER BY epoch, sample_id
         """
@@ -74,7 +76,7 @@ def training_curves(subject: Subject) -> pd.DataFrame:
     return subject.frame(
         """
         SELECT l.epoch, CASE WHEN s.part = 'test' THEN 'test' WHEN s.label_status = 'random'
-                        THEN 'train, noisy labels' ELSE 'train' END AS part,
+                        THEN 'train, noisy labels' WHEN s.canary = 'ood' THEN 'train, canaries' ELSE 'train' END AS part,
                median(l.loss) AS median_loss, avg(l.loss) AS mean_loss,
                avg((l.logit_gap > 0)::INTEGER) AS accuracy
         FROM logits l JOIN samples s USING (study, sample_id)
@@ -203,8 +205,8 @@ def attack_scores(subject: Subject) -> pd.DataFrame:
 def population_ranks(subject: Subject) -> pd.DataFrame:
     """counterfactual, attack_success_rate, label_status of every pool sample at the last checkpoint."""
     return subject.frame(
-        """
-        SELECT counterfactual, attack_success_rate, label_status
+        f"""
+        SELECT counterfactual, attack_success_rate, {_STATUS}
         FROM population_memorization JOIN samples USING (study, sample_id)
         WHERE study = $study QUALIFY epoch = max(epoch) OVER () ORDER BY sample_id
         """
@@ -214,8 +216,9 @@ def population_ranks(subject: Subject) -> pd.DataFrame:
 def at_risk(subject: Subject, limit: int = 25) -> pd.DataFrame:
     """The training samples with the lowest PSMI in the last layer at the judged epoch, with what became of them."""
     return subject.frame(
-        """
-        SELECT p.sample_id, s.text, s.given_label, s.true_label, s.label_status, p.score AS psmi,
+        f"""
+        SELECT p.sample_id, s.text, s.given_label,
+               CASE WHEN canary = 'ood' THEN NULL ELSE s.true_label END AS true_label, {_STATUS}, p.score AS psmi,
                m.log_lira_clipped AS log_lira, m.memorized
         FROM (SELECT * FROM predictor_scores
               WHERE study = $study AND target_seed = $target AND predictor = 'psmi' AND epoch = $epoch
@@ -241,6 +244,8 @@ class Facts:
         train_accuracy, test_accuracy: share of samples that the given label fits.
         noisy_in_top: share of the redrawn training samples that are memorized; None without any.
         wrong_in_top: share of the training samples with a wrong label that are memorized; None without any.
+        canaries: training samples that are canaries of either kind.
+        canaries_in_top: share of them that are memorized; None without any.
     """
 
     samples: int
@@ -254,6 +259,8 @@ class Facts:
     test_accuracy: float
     noisy_in_top: float | None
     wrong_in_top: float | None
+    canaries: int
+    canaries_in_top: float | None
 
 
 def facts(subject: Subject) -> Facts:
@@ -268,7 +275,8 @@ def facts(subject: Subject) -> Facts:
         """
         SELECT count(*) AS train, avg((label_status = 'random')::INTEGER) AS noisy_share,
                avg(memorized::INTEGER) FILTER (label_status = 'random') AS noisy_in_top,
-               avg(memorized::INTEGER) FILTER (given_label != true_label) AS wrong_in_top
+               avg(memorized::INTEGER) FILTER (given_label != true_label) AS wrong_in_top,
+               count(canary) AS canaries, avg(memorized::INTEGER) FILTER (canary IS NOT NULL) AS canaries_in_top
         FROM memorization JOIN samples USING (study, sample_id)
         WHERE study = $study AND target_seed = $target
           AND epoch = (SELECT max(epoch) FROM memorization WHERE study = $study AND target_seed = $target)
@@ -293,6 +301,8 @@ def facts(subject: Subject) -> Facts:
         test_accuracy=float(test["accuracy"].iloc[-1]),
         noisy_in_top=_number(labels["noisy_in_top"]),
         wrong_in_top=_number(labels["wrong_in_top"]),
+        canaries=int(labels["canaries"]),
+        canaries_in_top=_number(labels["canaries_in_top"]),
     )
 
 

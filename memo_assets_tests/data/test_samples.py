@@ -3,7 +3,8 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from memo_assets.config import Prompt, Study
+from memo_assets.config import Canaries, Prompt, Study
+from memo_assets.data.errors import DataError
 from memo_assets.data.items import Items
 from memo_assets.data.noise import noisy_labels, template_index
 from memo_assets.data.samples import build_samples, render_prompts, samples_table
@@ -42,6 +43,11 @@ def vision_study(noise=0.5):
             "shadows": {"models": 4},
         }
     )
+
+
+def with_canaries(kind, count=12):
+    study = vision_study()
+    return study.model_copy(update={"canaries": Canaries(kind=kind, count=count)})
 
 
 def items(n=90, content="text"):
@@ -137,3 +143,50 @@ def test_parquet_is_the_same_bytes_and_comes_back_as_it_was(tmp_path, content):
     assert back[plain].to_dict("list") == samples[plain].to_dict("list")
     if content == "image":
         assert (np.stack(back["image"].to_list()) == np.stack(samples["image"].to_list())).all()
+
+
+def test_clean_canaries_are_marked_and_nothing_else():
+    plain = build_samples(items(content="image"), vision_study())
+    samples = build_samples(items(content="image"), with_canaries("clean"))
+    marked = samples[samples["canary"].notna()]
+    assert len(marked) == 12
+    assert set(marked["part"]) == {"pool"}
+    assert set(marked["label_status"]) == {"true"}
+    pd.testing.assert_frame_equal(samples.drop(columns="canary"), plain)
+    assert samples["canary"].dropna().unique().tolist() == ["clean"]
+
+
+def test_canaries_out_of_distribution_have_another_image_and_label():
+    plain = build_samples(items(content="image"), vision_study())
+    samples = build_samples(items(content="image"), with_canaries("ood"))
+    is_canary = (samples["canary"] == "ood").to_numpy()
+    assert is_canary.sum() == 12
+    columns = [name for name in plain.columns if name != "image"]
+    pd.testing.assert_frame_equal(samples.loc[~is_canary, columns], plain.loc[~is_canary, columns])
+    assert (np.stack(samples["image"].to_list()) != np.stack(plain["image"].to_list())).any(
+        axis=1
+    ).tolist() == is_canary.tolist()
+    canaries = samples[is_canary]
+    assert canaries["item_id"].str.startswith("ood/").all()
+    assert canaries["item_id"].is_unique
+    assert (canaries["true_label"] == canaries["given_label"]).all()
+    assert (canaries["true_index"] == canaries["given_index"]).all()
+    assert [OPTIONS[index] for index in canaries["given_index"]] == canaries["given_label"].tolist()
+    assert set(canaries["label_status"]) == {"true"}
+    assert (canaries["content_hash"] != plain.loc[is_canary, "content_hash"]).all()
+
+
+def test_canaries_are_kept_in_the_file(tmp_path):
+    samples = build_samples(items(content="image"), with_canaries("ood"))
+    pq.write_table(samples_table(samples), tmp_path / "samples.parquet")
+    back = pq.read_table(tmp_path / "samples.parquet")
+    kinds = back.column("canary").to_pylist()
+    assert [kind == "ood" for kind in kinds] == (samples["canary"] == "ood").tolist()
+    assert kinds.count(None) == len(samples) - 12
+
+
+def test_images_that_are_not_square_have_no_canaries():
+    given = items(content="image")
+    given.frame["image"] = pd.Series([np.zeros(6, np.float32)] * len(given.frame), dtype=object)
+    with pytest.raises(DataError, match="images of 6 pixels are not square"):
+        build_samples(given, with_canaries("ood"))
