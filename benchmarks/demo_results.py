@@ -9,7 +9,8 @@ import os
 import time
 from pathlib import Path
 
-from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.analysis.facts import Facts, facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.analysis.facts import Facts, facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.analysis.published import SOURCE
 from memo_assets.compute.items import Progress as WorkerProgress
 from memo_assets.compute.items import WorkItem

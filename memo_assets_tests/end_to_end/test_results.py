@@ -14,7 +14,8 @@ import pytest
 from scipy.stats import norm
 from typer.testing import CliRunner
 
-from memo_assets.analysis.frames import Subject, facts, results
+from memo_assets.analysis.facts import facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.assets import comparison
 from memo_assets.cli import app
 from memo_assets.config import Study
