@@ -33,6 +33,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.accumulation", 2, ADAPTERS_DOWN),
     ("training.max_length", 64, ADAPTERS_DOWN),
     ("training.loss", "text", ADAPTERS_DOWN),
+    ("training.optimizer", "sgd", ADAPTERS_DOWN),
+    ("training.max_grad_norm", None, ADAPTERS_DOWN),
     ("prompt.scoring", "sequence", SAMPLES_DOWN),
     ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.psmi_directions", "auto", {"layer_scores", *SCORES_DOWN}),

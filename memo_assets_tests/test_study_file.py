@@ -23,8 +23,8 @@ from memo_assets.study_file import (
 from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, line_of, write_study
 
 TRAINING_FIELDS = (
-    "accumulation, batch_size, checkpoints, epochs, learning_rate, loss, max_grad_norm, max_length, schedule, "
-    "warmup_steps, weight_decay"
+    "accumulation, augmentation, batch_size, checkpoints, epochs, learning_rate, loss, max_grad_norm, max_length, "
+    "momentum, optimizer, schedule, warmup_steps, weight_decay"
 )
 HEAD = f"type: {COMPONENT_TYPE}\nattributes:\n"
 
@@ -118,9 +118,9 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
     ),
     "wrong literal": (
         DIGITS,
-        {"training.schedule": "cosine"},
+        {"training.schedule": "step"},
         "schedule:",
-        "training.schedule: given 'cosine'; input should be 'constant' or 'linear'",
+        "training.schedule: given 'step'; input should be 'constant', 'linear' or 'cosine'",
     ),
     "unknown data set": (
         DIGITS,
@@ -138,7 +138,49 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"model.kind": "resnet"},
         "kind:",
-        "model.kind: given 'resnet'; allowed: gguf, mlp, pretrained, tiny_llama",
+        "model.kind: given 'resnet'; allowed: gguf, mlp, pretrained, tiny_llama, wide_resnet",
+    ),
+    "depth without whole blocks": (
+        DIGITS,
+        {"model": {"kind": "wide_resnet", "depth": 18}},
+        "model:",
+        "model: depth = 18 is not 4 more than a multiple of 6; the nearest are 16 and 22",
+    ),
+    "text for a network that reads images": (
+        DIGITS,
+        {"model": {"kind": "wide_resnet"}, "data": CITIES["data"]},
+        "attributes:",
+        "study: model.kind wide_resnet reads images; data.source cities holds text",
+    ),
+    "momentum of AdamW": (
+        DIGITS,
+        {"training.momentum": 0.9},
+        "training:",
+        "training: momentum = 0.9, but optimizer adamw has its own: use optimizer: sgd, or remove it",
+    ),
+    "augmentation that changes nothing": (
+        DIGITS,
+        {"training.augmentation": {"flip": False}},
+        "augmentation:",
+        "training.augmentation: neither flips nor shifts: set flip: true or shift, or remove the block",
+    ),
+    "unknown augmentation": (
+        DIGITS,
+        {"training.augmentation": {"rotate": 90}},
+        "rotate:",
+        "training.augmentation.rotate: unknown field; allowed here: flip, shift",
+    ),
+    "augmentation of text": (
+        CITIES,
+        {"training.augmentation": {"flip": True}},
+        "attributes:",
+        "study: training.augmentation changes images; a language study has none: remove it",
+    ),
+    "a gradient norm of 0": (
+        DIGITS,
+        {"training.max_grad_norm": 0},
+        "max_grad_norm:",
+        "training.max_grad_norm: given 0; input should be greater than 0",
     ),
     "missing block": (DIGITS, {"training": REMOVED}, "attributes:", "training: is missing"),
     "missing field": (DIGITS, {"shadows": {"audited": [0]}}, "shadows:", "shadows.models: is missing"),
@@ -292,7 +334,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         TABLE,
         {"data": {"source": "digits"}},
         "attributes:",
-        "study: data.source digits holds images; model.kind pretrained reads text: use mlp",
+        "study: data.source digits holds images; model.kind pretrained reads text: use mlp or wide_resnet",
     ),
     "17 options": (
         TABLE,

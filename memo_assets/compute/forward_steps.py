@@ -183,7 +183,8 @@ def _compute_layer_scores(
         load_checkpoint(one, task, epoch)
         hidden = forward(task, len(samples), hidden=True).hidden
         assert hidden is not None
-        scores, summary = layer_scores_at(hidden[:, 0, rows], labels, item.study.scores)
+        own = [layer[0, rows] for layer in hidden]
+        scores, summary = layer_scores_at(own, labels, item.study.scores)
         scores.insert(0, "sample_id", np.tile(samples["sample_id"].to_numpy()[rows], len(hidden)))
         norms = _weight_norms(item, seed, epoch)
         for kind, frame in ((_SCORES, scores), (_SUMMARY, summary), (_NORMS, norms)):

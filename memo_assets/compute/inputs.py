@@ -4,6 +4,10 @@ What belongs here: from a work item to what the training loop and the forward pa
 computed with it (`steps`, `forward_steps`).
 """
 
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
@@ -11,9 +15,12 @@ import torch
 
 from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import say
-from memo_assets.config import Study
+from memo_assets.config import Mlp, Study, WideResNet
 from memo_assets.store.files import read_json
 from memo_assets.training.task import Task
+
+if TYPE_CHECKING:
+    from memo_assets.models.packed_network import PackedNetwork
 
 
 def read_samples(item: WorkItem) -> pd.DataFrame:
@@ -24,19 +31,17 @@ def read_samples(item: WorkItem) -> pd.DataFrame:
 def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
     """The models of the item's seeds over the study's samples, freshly initialised."""
     study, device = item.study, _device(item.study)
-    if study.model.kind == "mlp":
+    if isinstance(study.model, (Mlp, WideResNet)):
         from memo_assets.training.vision import VisionTask
 
-        images = np.stack(samples["image"].to_list()).astype(np.float32)
-        given = samples["given_index"].to_numpy().astype(np.int64)
-        n_classes = int(samples["options"].map(len).max())
+        # Else cuDNN may add up the gradients of convolutions in any order, and no run could be repeated.
+        torch.backends.cudnn.deterministic = True
         return VisionTask(
-            images,
-            given,
-            n_classes,
-            hidden_widths=[study.model.width] * study.model.layers,
-            seeds=item.seeds,
-            device=device,
+            make_network(study.model, samples, item.seeds).to(device),
+            np.stack(samples["image"].to_list()).astype(np.float32),
+            samples["given_index"].to_numpy().astype(np.int64),
+            image_shape=image_shape(samples),
+            augmentation=study.training.augmentation,
         )
     from memo_assets.data.tokens import tokenize
     from memo_assets.models.base import load_base
@@ -67,6 +72,23 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
             f"{n_cut} of {len(samples)} prompts are longer than {recipe.max_length} tokens and lose their beginning"
         )
     return LanguageTask(model, tokens, study.lora, seeds=item.seeds, loss=recipe.loss, base_name=name)
+
+
+def make_network(model: Mlp | WideResNet, samples: pd.DataFrame, seeds: Sequence[int]) -> "PackedNetwork":
+    """The networks of some split seeds for a study's images, freshly initialised, on the CPU."""
+    from memo_assets.models.packed_mlp import PackedMlp
+    from memo_assets.models.packed_wide_resnet import PackedWideResNet
+
+    shape, n_classes = image_shape(samples), int(samples["options"].map(len).max())
+    if model.kind == "mlp":
+        return PackedMlp([math.prod(shape), *[model.width] * model.layers, n_classes], seeds)
+    return PackedWideResNet(shape, n_classes, depth=model.depth, width=model.width, seeds=seeds)
+
+
+def image_shape(samples: pd.DataFrame) -> tuple[int, int, int]:
+    """Channels, height and width of a study's images: one channel, square."""
+    side = math.isqrt(len(samples["image"].iloc[0]))
+    return 1, side, side
 
 
 def _device(study: Study) -> torch.device:

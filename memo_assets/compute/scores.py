@@ -1,5 +1,6 @@
 """Hidden states of one checkpoint to per-layer scores."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from memo_assets.measures.smi import smi
 
 
 def layer_scores_at(
-    hidden: np.ndarray, labels: np.ndarray, settings: Scores
+    hidden: Sequence[np.ndarray], labels: np.ndarray, settings: Scores
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Score every layer of one model at one checkpoint.
 
@@ -20,7 +21,7 @@ def layer_scores_at(
     without it.
 
     Args:
-        hidden: [L, N, d], hidden states of the model's training samples.
+        hidden: of each layer [N, d], hidden states of the model's training samples.
         labels: [N], the answers given.
         settings: the layers, numbers of directions and components.
 

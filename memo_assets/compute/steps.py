@@ -18,6 +18,7 @@ from memo_assets.compute.forward_steps import layer_scores, logits
 from memo_assets.compute.inputs import make_task, read_samples, training_rows
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
+from memo_assets.config import Mlp, WideResNet
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
 from memo_assets.store.layout import epoch_folder
 from memo_assets.training.interruption import ShouldStop, never
@@ -29,7 +30,7 @@ from memo_assets.training.state import BrokenStateError, stored_step
 def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
     """Pretrain or convert the study's base model, or check that the named one loads; write which one it is."""
     model, layout = item.study.model, item.layout
-    assert model.kind != "mlp"
+    assert not isinstance(model, (Mlp, WideResNet))
     if model.kind == "tiny_llama":
         from memo_assets.models.tiny_llama import base_model_hash, pretrain_tiny_llama
 

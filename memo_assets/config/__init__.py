@@ -15,12 +15,13 @@ from memo_assets.config.data import (
     Prompt,
     TableData,
 )
-from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
-from memo_assets.config.recipe import Labels, Queries, Scores, Shadows, Training
+from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
+from memo_assets.config.recipe import Augmentation, Labels, Queries, Scores, Shadows, Training
 from memo_assets.config.study import Study
 
 __all__ = [
     "MAX_OPTIONS",
+    "Augmentation",
     "Canaries",
     "CitiesData",
     "Compute",
@@ -42,4 +43,5 @@ __all__ = [
     "TableData",
     "TinyLlama",
     "Training",
+    "WideResNet",
 ]

@@ -98,6 +98,27 @@ class Mlp(Config):
     layers: int = Field(default=2, ge=1, le=64, description="Number of hidden layers.")
 
 
+class WideResNet(Config):
+    """A wide residual network (Zagoruyko & Komodakis, BMVC 2016), trained from scratch on images."""
+
+    kind: Literal["wide_resnet"]
+    depth: int = Field(
+        default=16, ge=10, le=100, description="Number of layers: 4 more than a multiple of 6."
+    )
+    width: int = Field(
+        default=4, ge=1, le=64, description="How many times 16, 32 and 64 channels its three groups have."
+    )
+
+    @model_validator(mode="after")
+    def _depth_makes_blocks(self) -> "WideResNet":
+        if (self.depth - 4) % 6:
+            below = self.depth - (self.depth - 4) % 6
+            raise ValueError(
+                f"depth = {self.depth} is not 4 more than a multiple of 6; the nearest are {below} and {below + 6}"
+            )
+        return self
+
+
 class Lora(Config):
     """Low-rank adapters (Hu et al., ICLR 2022) on linear modules of the frozen base model."""
 

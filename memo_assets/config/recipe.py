@@ -16,13 +16,44 @@ def _by_rule(epochs: int, first_epoch: int, every: int) -> list[float]:
     ]
 
 
+class Augmentation(Config):
+    """Random changes of every image in every pass over it in training."""
+
+    flip: bool = Field(default=False, description="Mirror left and right with probability 1/2.")
+    shift: int = Field(
+        default=0,
+        ge=0,
+        description="Shift by up to so many pixels down or up and left or right, all shifts as likely; what is left free "
+        "is 0. The random crop of an image padded by so many pixels.",
+    )
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> "Augmentation":
+        if not self.flip and not self.shift:
+            raise ValueError("neither flips nor shifts: set flip: true or shift, or remove the block")
+        return self
+
+
 class Training(Config):
     """One model's training run."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"accumulation", "max_length", "loss"})
+    added_later: ClassVar[frozenset[str]] = frozenset(
+        {"accumulation", "max_length", "loss", "optimizer", "momentum", "augmentation"}
+    )
 
-    learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay of AdamW.")
+    optimizer: Literal["adamw", "sgd"] = Field(
+        default="adamw", description="AdamW, or stochastic gradient descent with momentum, both as in torch."
+    )
+    momentum: float = Field(
+        default=0.0, ge=0, lt=1, description="Momentum of sgd, without Nesterov's correction; 0: none."
+    )
+    learning_rate: float = Field(gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(
+        default=0.0,
+        ge=0,
+        description="Weight decay, of all that is trained: decoupled from the gradient with adamw (Loshchilov & Hutter, "
+        "ICLR 2019), added to it with sgd (an L2 penalty), after the gradient has been clipped.",
+    )
     batch_size: int = Field(ge=1, description="Samples of one pass through the model, forward and backward.")
     accumulation: int = Field(
         default=1,
@@ -37,11 +68,12 @@ class Training(Config):
         "{first_epoch: 5, every: 2} keeps every fifth of the first epoch, then every second epoch, and the last.",
     )
     warmup_steps: int = Field(default=0, ge=0, description="Steps in which the learning rate rises from 0.")
-    schedule: Literal["constant", "linear"] = Field(
-        default="constant", description="Learning rate after the warm-up: constant, or falling linearly to 0."
+    schedule: Literal["constant", "linear", "cosine"] = Field(
+        default="constant",
+        description="Learning rate after the warm-up: constant, or falling to 0 linearly or along half a cosine.",
     )
-    max_grad_norm: float = Field(
-        default=1.0, gt=0, description="Each model's gradient is clipped to this norm."
+    max_grad_norm: Annotated[float, Field(gt=0)] | None = Field(
+        default=1.0, description="Each model's gradient is clipped to this norm; null: not at all."
     )
     max_length: int | None = Field(
         default=None,
@@ -54,6 +86,18 @@ class Training(Config):
         description="Language studies: train on the answer alone, or on every token of prompt and answer. What is "
         "stored and judged is the loss of the answer in either case.",
     )
+    augmentation: Augmentation | None = Field(
+        default=None,
+        description="Vision studies: random flips and shifts of the images in training; by default none.",
+    )
+
+    @model_validator(mode="after")
+    def _momentum_is_of_sgd(self) -> "Training":
+        if self.momentum and self.optimizer != "sgd":
+            raise ValueError(
+                f"momentum = {self.momentum:g}, but optimizer adamw has its own: use optimizer: sgd, or remove it"
+            )
+        return self
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 from memo_assets.config.base import COMPARISON, NAME_PATTERN, Config, Seed
 from memo_assets.config.compute import Compute
 from memo_assets.config.data import Canaries, CitiesData, DigitsData, HubData, Noise, Prompt, TableData
-from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
+from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
 
@@ -30,7 +30,7 @@ class Study(Config):
     noise: Noise = Field(default=Noise(share=0.0), description="Label noise on the pool.")
     canaries: Canaries | None = Field(default=None, description="Vision studies only: canaries in the pool.")
     prompt: Prompt | None = Field(default=None, description="Language studies only: how samples become text.")
-    model: TinyLlama | Pretrained | Gguf | Mlp = Field(
+    model: TinyLlama | Pretrained | Gguf | Mlp | WideResNet = Field(
         discriminator="kind", description="The model that is trained."
     )
     lora: Lora | None = Field(default=None, description="Language studies only: the adapters.")
@@ -47,7 +47,7 @@ class Study(Config):
     @property
     def is_language(self) -> bool:
         """Whether the study fine-tunes a language model (else it trains a vision network from scratch)."""
-        return self.model.kind != "mlp"
+        return not isinstance(self.model, (Mlp, WideResNet))
 
     @property
     def seeds(self) -> range:
@@ -68,10 +68,12 @@ class Study(Config):
         is_images = self.data.source == "digits"
         if self.is_language and is_images:
             raise ValueError(
-                f"data.source digits holds images; model.kind {self.model.kind} reads text: use mlp"
+                f"data.source digits holds images; model.kind {self.model.kind} reads text: use mlp or wide_resnet"
             )
         if not self.is_language and not is_images:
-            raise ValueError(f"model.kind mlp reads images; data.source {self.data.source} holds text")
+            raise ValueError(
+                f"model.kind {self.model.kind} reads images; data.source {self.data.source} holds text"
+            )
         if self.is_language and (self.prompt is None or self.lora is None):
             lacking = "prompt" if self.prompt is None else "lora"
             raise ValueError(f"a language study needs the block `{lacking}`")
@@ -83,6 +85,8 @@ class Study(Config):
             raise ValueError(f"a vision study has no tokens: remove training.{extra}")
         if self.is_language and self.canaries is not None:
             raise ValueError("a language study has no use for the block `canaries`: remove it")
+        if self.is_language and self.training.augmentation is not None:
+            raise ValueError("training.augmentation changes images; a language study has none: remove it")
         if self.is_language and self.labels.queries is not None:
             raise ValueError("labels.queries shifts images; a language study has none: remove it")
         if self.model.kind == "tiny_llama" and self.data.source != "cities":

@@ -61,8 +61,7 @@ def calibrate(study: Study, sizes: Sizes) -> Calibration:
 
     if not study.is_language or sizes.config is None or sizes.lengths is None:
         raise StudyError(
-            f"study {study.name}: a calibration needs a language study with model and data on this machine; vision studies "
-            "take minutes, run them"
+            f"study {study.name}: a calibration needs a language study with model and data on this machine"
         )
     assert study.lora is not None
     device = torch.device("cuda" if study.compute.device != "cpu" and torch.cuda.is_available() else "cpu")

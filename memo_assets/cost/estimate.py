@@ -16,6 +16,7 @@ class ModelSize:
         output: those that only the position of the answer passes: the output module.
         trained: those that are trained: of the adapters, or all of a network trained from scratch.
         is_frozen: whether the body is frozen and adapters are trained.
+        multiply_adds: of the forward pass of one sample, where they are counted; None: one per parameter and token.
     """
 
     total: int
@@ -23,6 +24,7 @@ class ModelSize:
     output: int
     trained: int
     is_frozen: bool
+    multiply_adds: int | None = None
 
 
 @dataclass(frozen=True)
@@ -87,16 +89,18 @@ class Cost:
 def estimate(study: StudySize, model: ModelSize) -> Cost:
     """What a study takes, from its sizes.
 
-    A token costs two operations per parameter that it passes in the forward pass (Kaplan et al., "Scaling Laws for
-    Neural Language Models", arXiv 2001.08361, section 2.1; attention over the context, small for short prompts, is left
-    out). The backward pass costs as much again for the gradients of activations, and again for those of the weights,
+    A multiply-add is two operations. Where they are not counted, a token costs one for each parameter that it passes in
+    the forward pass (Kaplan et al., "Scaling Laws for Neural Language Models", arXiv 2001.08361, section 2.1; attention
+    over the context, small for short prompts, is left out). The backward pass costs as much again for the gradients of activations, and again for those of the weights,
     which frozen weights do not need. The output module is passed at the answer's position only.
 
     Args:
         study: sizes of the study.
         model: sizes of its model.
     """
-    forward = 2 * (model.body * study.tokens + model.output)
+    forward = 2 * (
+        model.body * study.tokens + model.output if model.multiply_adds is None else model.multiply_adds
+    )
     if model.is_frozen:
         adapters = 2 * model.trained * study.tokens
         train_pass, forward_pass = 2 * forward + 3 * adapters, forward + adapters

@@ -5,14 +5,13 @@ Weights are never loaded.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from memo_assets.config import Study
+from memo_assets.config import Mlp, Study, WideResNet
 from memo_assets.cost.estimate import ModelSize, StudySize
 from memo_assets.study_file import StudyError
 
@@ -198,15 +197,26 @@ def _language_size(study: Study, config: Any, given: Given, remarks: list[str]) 
 
 
 def _vision_size(study: Study, samples: pd.DataFrame | None) -> ModelSize:
-    assert study.model.kind == "mlp"
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from memo_assets.compute.inputs import make_network
+
+    assert isinstance(study.model, (Mlp, WideResNet))
     assert samples is not None
-    widths = [
-        np.asarray(samples["image"].iloc[0]).size,
-        *[study.model.width] * study.model.layers,
-        int(samples["options"].map(len).max()),
-    ]
-    total = sum((n_in + 1) * n_out for n_in, n_out in pairwise(widths))
-    return ModelSize(total=total, body=total, output=0, trained=total, is_frozen=False)
+    network = make_network(study.model, samples, [0]).to("meta")
+    total = sum(weight.numel() for weight in network.parameters())
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.empty(1, 1, network.n_inputs, device="meta"))
+    return ModelSize(
+        total=total,
+        body=total,
+        output=0,
+        trained=total,
+        is_frozen=False,
+        multiply_adds=counter.get_total_flops() // 2,
+    )
 
 
 def _lengths(study: Study, samples: pd.DataFrame, tokenizer: Any) -> np.ndarray:

@@ -1,24 +1,23 @@
 """Many multi-layer perceptrons of one shape, trained from scratch side by side.
 
-What belongs here: the stacked network, its initial weights, and the file of one model. What does not: data and losses
-(`training`), where models lie (`store`).
+What belongs here: the stacked network and its initial weights. What does not: the file of one model
+(`packed_network`), data and losses (`training`).
 """
 
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memo_assets.models.packed_lora import seeded_generator
+from memo_assets.models.packed_network import PackedNetwork
 
 _INIT = 3
 
 
-class PackedMlp(nn.Module):
+class PackedMlp(PackedNetwork):
     """K perceptrons with ReLU: weights [K, out, in] and biases [K, out] per layer.
 
     Weights and biases start as those of `torch.nn.Linear`; each split seed draws them layer by layer from its own
@@ -33,11 +32,8 @@ class PackedMlp(nn.Module):
     """
 
     def __init__(self, widths: Sequence[int], seeds: Sequence[int]) -> None:
-        super().__init__()
-        if not seeds or len(set(seeds)) != len(seeds):
-            raise ValueError(f"a pack needs split seeds, each once; given {list(seeds)}")
+        super().__init__(seeds)
         k = len(seeds)
-        self.seeds = tuple(seeds)
         self.weights = nn.ParameterList([torch.empty(k, n_out, n_in) for n_in, n_out in pairwise(widths)])
         self.biases = nn.ParameterList([torch.empty(k, n_out) for n_out in widths[1:]])
         generators = [seeded_generator(seed, _INIT) for seed in seeds]
@@ -47,6 +43,21 @@ class PackedMlp(nn.Module):
                 for i, generator in enumerate(generators):
                     nn.init.kaiming_uniform_(weight[i], a=math.sqrt(5), generator=generator)
                     bias[i].uniform_(-bound, bound, generator=generator)
+
+    @property
+    def n_inputs(self) -> int:
+        """Values of one sample."""
+        return self.weights[0].shape[2]
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return self.weights[-1].shape[1]
+
+    @property
+    def n_widest(self) -> int:
+        """Values of one sample in the widest layer."""
+        return max(bias.shape[1] for bias in self.biases)
 
     def forward(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Class logits and hidden activations.
@@ -67,29 +78,3 @@ class PackedMlp(nn.Module):
                 x = torch.relu(x)
                 hidden.append(x.transpose(1, 2))
         return x.transpose(1, 2), hidden
-
-    def save(self, k: int, path: Path) -> None:
-        """Write model k of the pack as safetensors, by a temporary name and a rename."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.partial")
-        tensors = {name: p.detach()[k].to("cpu", copy=True) for name, p in self.named_parameters()}
-        save_file(tensors, partial, metadata={"format": "pt"})
-        partial.replace(path)
-
-    def load(self, k: int, path: Path) -> None:
-        """Read a model written by `save` into slot k.
-
-        Raises:
-            FileNotFoundError: there is no such file.
-            ValueError: the stored model has another shape.
-        """
-        if not path.is_file():
-            raise FileNotFoundError(f"no model file {path}")
-        stored = load_file(path)
-        shapes = {name: tuple(p.shape[1:]) for name, p in self.named_parameters()}
-        found = {name: tuple(t.shape) for name, t in stored.items()}
-        if found != shapes:
-            raise ValueError(f"the model in {path} has shapes {found}, expected {shapes}")
-        with torch.no_grad():
-            for name, parameter in self.named_parameters():
-                parameter[k].copy_(stored[name])

@@ -17,12 +17,12 @@ class Forward:
 
     option_logits: float32 [K, N, C], logits of each sample's own options, -inf beyond their number.
     loss: float32 [K, N], cross-entropy of the given label over everything the model can answer.
-    hidden: float32 [L, K, N, d], hidden states of layers 1 to L, or None.
+    hidden: of each layer 1 to L float32 [K, N, d], hidden states of the layer's own width d; or None.
     """
 
     option_logits: np.ndarray
     loss: np.ndarray
-    hidden: np.ndarray | None
+    hidden: list[np.ndarray] | None
 
 
 # A sample shares its pass with longer ones only if it is at least this share of the longest: the rest is padding.
@@ -35,7 +35,7 @@ def forward(task: Task, n_samples: int, *, hidden: bool = False, batch_tokens: i
     Args:
         task: the models and their data.
         n_samples: number of samples, from the first on.
-        hidden: whether to keep the hidden states, 4 * L * K * n_samples * d bytes.
+        hidden: whether to keep the hidden states, 4 * K * n_samples * d bytes for each layer.
         batch_tokens: tokens in one pass, padding included, over all models; one sample per pass if it is too long.
 
     Raises:
@@ -58,7 +58,8 @@ def forward(task: Task, n_samples: int, *, hidden: bool = False, batch_tokens: i
         result.option_logits[:, rows] = part.option_logits.float().cpu().numpy()
         result.loss[:, rows] = part.loss.float().cpu().numpy()
         if result.hidden is not None and part.hidden is not None:
-            result.hidden[:, :, rows] = part.hidden.float().cpu().numpy()
+            for layer, states in zip(result.hidden, part.hidden, strict=True):
+                layer[:, rows] = states.float().cpu().numpy()
         start += len(rows)
     assert result is not None
     return result
@@ -69,8 +70,9 @@ def _empty(part: Prediction, n_samples: int) -> Forward:
     n_models, _, n_options = part.option_logits.shape
     hidden = None
     if part.hidden is not None:
-        n_layers, _, _, width = part.hidden.shape
-        hidden = np.empty((n_layers, n_models, n_samples, width), dtype=np.float32)
+        hidden = [
+            np.empty((n_models, n_samples, states.shape[2]), dtype=np.float32) for states in part.hidden
+        ]
     return Forward(
         np.empty((n_models, n_samples, n_options), dtype=np.float32),
         np.empty((n_models, n_samples), dtype=np.float32),

@@ -94,6 +94,10 @@ class LanguageTask:
         """Stacked adapter weights [K, ...] by name."""
         return self._pack.parameters()
 
+    def buffers(self) -> dict[str, Tensor]:
+        """Nothing: adapters are parameters alone."""
+        return {}
+
     def losses(self, rows: np.ndarray, step: int) -> Tensor:
         """Cross-entropy over the full vocabulary, [K, b], with dropout; see `Task`.
 
@@ -142,8 +146,8 @@ class LanguageTask:
         option_logits = logits.gather(2, options.clamp(min=0)).masked_fill(options == _NONE, -torch.inf)
         return Prediction(option_logits, loss.view(n_models, len(rows)), states)
 
-    def _log_probabilities(self, rows: np.ndarray, *, hidden: bool) -> tuple[Tensor, Tensor | None]:
-        """Log-probability of every option [K, b, C], -inf beyond a sample's own, and hidden states [L, K, b, d]."""
+    def _log_probabilities(self, rows: np.ndarray, *, hidden: bool) -> tuple[Tensor, Sequence[Tensor] | None]:
+        """Log-probability of every option [K, b, C], -inf beyond a sample's own, and hidden states, L times [K, b, d]."""
         options = self._options[rows]
         # Any pass tells the first tokens of all options, since no option is read before them.
         logits, states = self._same_rows(rows, options[:, 0], hidden=hidden)
@@ -174,7 +178,7 @@ class LanguageTask:
 
     def _same_rows(
         self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Sequence[Tensor] | None]:
         """As `_answer_logits`, for the same rows [b] and answers [b, M] in all models."""
         tiled, answers = (
             np.tile(rows, (len(self.seeds), 1)),
@@ -184,8 +188,8 @@ class LanguageTask:
 
     def _answer_logits(
         self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool, begun: int = 0
-    ) -> tuple[Tensor, Tensor | None]:
-        """Float32 logits [K, b, M, V] that predict the answers [K, b, M] of rows [K, b], and hidden states [L, K, b, d].
+    ) -> tuple[Tensor, Sequence[Tensor] | None]:
+        """Float32 logits [K, b, M, V] that predict the answers [K, b, M] of rows [K, b], and hidden states, L times [K, b, d].
 
         Hidden states are those that predict the first token of the answer. Where an answer has fewer than M tokens the
         logits mean nothing. The first `begun` tokens, the same in all rows, are read once per model.
@@ -211,8 +215,8 @@ class LanguageTask:
         if not hidden:
             return logits, None
         first = self._on_device(places[:, :1])
-        states = torch.stack([at(layer, first)[:, 0].float() for layer in output.hidden_states[1:]])
-        return logits, states.view(len(states), *rows.shape, -1)
+        states = [at(layer, first)[:, 0].float() for layer in output.hidden_states[1:]]
+        return logits, [layer.view(*rows.shape, -1) for layer in states]
 
     def _text_logits(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
         """Float32 logits [K, b, T, V] at every position of rows [K, b], and the tokens there [K, b, T] to predict."""

@@ -19,6 +19,7 @@ from torch import Tensor
 from memo_assets.config import Training
 from memo_assets.training.batches import pack_batches
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
+from memo_assets.training.optimizers import make_optimizer, restore_moments
 from memo_assets.training.schedule import checkpoint_steps, learning_rate, step_size, steps_per_epoch
 from memo_assets.training.state import RunState, content_hash, load_state, save_state
 from memo_assets.training.task import Task
@@ -81,9 +82,7 @@ def train(
     total = recipe.epochs * per_epoch
     epoch_at = {step: epoch for epoch, step in checkpoint_steps(recipe, n_train).items()}
     parameters = task.parameters()
-    optimizer = torch.optim.AdamW(
-        list(parameters.values()), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizer = make_optimizer(parameters, recipe)
     identity = {
         "seeds": list(task.seeds),
         "recipe": recipe.model_dump(mode="json"),
@@ -93,7 +92,15 @@ def train(
     losses: list[Tensor] = []  # of the steps since the checkpoint before
 
     def save(step: int) -> None:
-        save_state(state_path, parameters, optimizer, losses, step=step, identity=identity)
+        save_state(
+            state_path,
+            parameters,
+            optimizer,
+            losses,
+            step=step,
+            identity=identity,
+            buffers=task.buffers(),
+        )
 
     began = 0
     if state_path.exists():
@@ -131,18 +138,20 @@ def train(
             raise Interrupted(done, total, "steps", began=began)
 
 
-def clip_per_model(gradients: list[Tensor], max_norm: float) -> Tensor:
+def clip_per_model(gradients: list[Tensor], max_norm: float | None) -> Tensor:
     """Scale each model's gradient, in place, to a norm of at most max_norm.
 
     Args:
         gradients: stacked [K, ...], one per parameter.
-        max_norm: largest Euclidean norm over all parameters of one model.
+        max_norm: largest Euclidean norm over all parameters of one model; None leaves them as they are.
 
     Returns:
         The norms before clipping, [K].
     """
     by_model = [gradient.flatten(1) for gradient in gradients]
     norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in by_model]).norm(dim=0)
+    if max_norm is None:
+        return norms
     factors = (max_norm / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
     if bool((factors < 1).any()):
         for gradient in by_model:
@@ -179,7 +188,7 @@ def _check_finite(values: Tensor, name: str, task: Task, step: int) -> None:
         value = float(values[k][~finite[k]][0])
         raise FloatingPointError(
             f"{name} of split seed {task.seeds[k]} is {value} at step {step + 1}; "
-            "lower training.learning_rate or training.max_grad_norm, or raise training.warmup_steps"
+            "lower training.learning_rate, set or lower training.max_grad_norm, or raise training.warmup_steps"
         )
 
 
@@ -196,17 +205,13 @@ def _check_rows(task: Task, train_rows: np.ndarray) -> None:
 
 
 def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    """Put a stored state into the parameters and their optimizer; returns its losses where those of new steps lie."""
+    """Put a stored state into the models and their optimizer; returns its losses where those of new steps lie."""
     parameters = task.parameters()
     with torch.no_grad():
+        for name, tensor in (parameters | task.buffers()).items():
+            tensor.copy_(state.tensors[name]["value"])
+    if state.step:
         for name, parameter in parameters.items():
-            stored = state.tensors[name]
-            parameter.copy_(stored["value"])
-            if state.step:
-                optimizer.state[parameter] = {
-                    "step": torch.tensor(float(state.step), device=parameter.device),
-                    "exp_avg": stored["exp_avg"].to(parameter.device),
-                    "exp_avg_sq": stored["exp_avg_sq"].to(parameter.device),
-                }
+            restore_moments(optimizer, parameter, state.tensors[name], step=state.step)
     device = next(iter(parameters.values())).device
     return [losses.to(device) for losses in state.losses]

@@ -43,12 +43,15 @@ def checkpoint_steps(recipe: Training, n_train: int) -> dict[float, int]:
 def learning_rate(recipe: Training, step: int, total_steps: int) -> float:
     """Learning rate of optimizer step `step`, counted from 0.
 
-    It rises linearly from 0, then is constant or falls linearly to 0 after the last step, as the schedules of the
-    transformers library do: with a warm-up, the first step has rate 0.
+    It rises linearly from 0, then is constant or falls, linearly or along half a cosine, to 0 after the last step, as the
+    schedules of the transformers library do: with a warm-up, the first step has rate 0.
     """
     warmup = recipe.warmup_steps
     if step < warmup:
         return recipe.learning_rate * step / warmup
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    return recipe.learning_rate * max(0, total_steps - step) / max(1, total_steps - warmup)
+    left = max(0, total_steps - step) / max(1, total_steps - warmup)
+    if recipe.schedule == "linear":
+        return recipe.learning_rate * left
+    return recipe.learning_rate * (1 - math.cos(math.pi * left)) / 2

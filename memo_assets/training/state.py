@@ -18,7 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
+from memo_assets.training.optimizers import moments
+
 _LOSSES = "losses"
 
 
@@ -31,7 +32,7 @@ class RunState:
     """Where a run stood.
 
     step: optimizer steps made.
-    tensors: by parameter its value and AdamW's two moments.
+    tensors: by parameter its value and what the optimizer remembers of it; by buffer its value.
     losses: training losses [K, n] since the checkpoint before; empty right after one.
     """
 
@@ -57,23 +58,23 @@ def save_state(
     *,
     step: int,
     identity: dict[str, object],
+    buffers: dict[str, Tensor],
 ) -> None:
-    """Write parameters, AdamW moments, losses and step as safetensors, by a temporary name and a rename.
+    """Write parameters, the optimizer's moments, buffers, losses and step as safetensors, by a temporary name and a rename.
 
     Args:
         path: the file; one that is there is replaced.
         parameters: by name.
-        optimizer: AdamW over these parameters.
+        optimizer: over these parameters.
         losses: of each step since the checkpoint before, [K, b].
         step: optimizer steps made.
         identity: JSON values by which `load_state` recognizes the run.
+        buffers: by name; no parameter's.
     """
-    tensors: dict[str, Tensor] = {}
+    tensors = {f"{name}/value": tensor.detach() for name, tensor in (parameters | buffers).items()}
     for name, parameter in parameters.items():
-        tensors[f"{name}/value"] = parameter.detach()
-        for moment in _MOMENTS:
-            stored = optimizer.state.get(parameter, {}).get(moment)
-            tensors[f"{name}/{moment}"] = torch.zeros_like(parameter) if stored is None else stored
+        for moment, stored in moments(optimizer, parameter).items():
+            tensors[f"{name}/{moment}"] = stored
     if losses:
         tensors[_LOSSES] = torch.cat(list(losses), dim=1)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,7 @@ What belongs here: the contract `Task`, K models over one data set, and what its
 model (`language`, `vision`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -18,12 +18,13 @@ class Prediction(NamedTuple):
     option_logits: float32 [K, b, C], logits of each sample's own options, -inf beyond their number.
     loss: float32 [K, b], cross-entropy of the given label over everything the model can answer; what is trained,
         unless the recipe asks for the loss on the whole text.
-    hidden: float32 [L, K, b, d], hidden states of layers 1 to L where the answer is predicted, or None.
+    hidden: of each layer 1 to L float32 [K, b, d], hidden states where the answer is predicted, of the layer's own width
+        d; or None.
     """
 
     option_logits: Tensor
     loss: Tensor
-    hidden: Tensor | None
+    hidden: Sequence[Tensor] | None
 
 
 class Task(Protocol):
@@ -36,7 +37,7 @@ class Task(Protocol):
 
     @property
     def lengths(self) -> np.ndarray:
-        """int64 [N], tokens of every sample; 1 where the notion has no meaning."""
+        """int64 [N], tokens of every sample; where the notion has no meaning, as many as take about as much memory."""
         ...
 
     @property
@@ -46,6 +47,10 @@ class Task(Protocol):
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """What is trained, stacked over models [K, ...], by name in a fixed order."""
+        ...
+
+    def buffers(self) -> dict[str, Tensor]:
+        """What else a model is made of and training changes, stacked over models [K, ...], by names of its own."""
         ...
 
     def losses(self, rows: np.ndarray, step: int) -> Tensor:

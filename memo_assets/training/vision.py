@@ -1,11 +1,11 @@
-"""The vision task: K perceptrons trained from scratch on images.
+"""The vision task: K networks trained from scratch on images.
 
-What belongs here: losses and class logits of images. What does not: the network (`models`), the loop (`loop`).
+What belongs here: losses and class logits of images. What does not: the networks (`models`), how images are changed at
+random (`augmentation`), the loop (`loop`).
 """
 
 import copy
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,78 +13,94 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memo_assets.models.packed_mlp import PackedMlp
+from memo_assets.config import Augmentation
+from memo_assets.models.packed_network import PackedNetwork
+from memo_assets.training.augmentation import augmented
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
 _FILE = "model.safetensors"
+_TOKEN = 4096  # values of one layer that take as much memory as a token of a language model
 
 
 class VisionTask:
-    """K perceptrons over one set of images; see `Task` for the contract.
+    """K networks over one set of images; see `Task` for the contract.
 
-    The options of every sample are all classes; layer l of the hidden states is the l-th hidden layer after ReLU.
+    The options of every sample are all classes; the hidden states are the activations that the network hands out.
 
     Args:
+        network: the networks, on the device to use.
         images: float32 [N, d].
         given_index: int [N], the given label of each image.
-        n_classes: number of classes.
-        hidden_widths: width of each hidden layer, all equal, since hidden states are stacked over layers.
-        seeds: split seeds of the pack.
-        device: where to train.
+        image_shape: channels, height and width, in which order the d values of an image lie; only for augmentation.
+        augmentation: how images are changed at random in training; by default not at all.
 
     Raises:
-        ValueError: images and labels do not fit together, a label is no class, or the widths differ.
+        ValueError: images, labels and network do not fit together, or images cannot be augmented so.
     """
 
     def __init__(
         self,
+        network: PackedNetwork,
         images: np.ndarray,
         given_index: np.ndarray,
-        n_classes: int,
         *,
-        hidden_widths: Sequence[int],
-        seeds: Sequence[int],
-        device: torch.device | str = "cpu",
+        image_shape: tuple[int, int, int] | None = None,
+        augmentation: Augmentation | None = None,
     ) -> None:
-        if images.ndim != 2 or len(images) != len(given_index):
+        if images.shape != (len(given_index), network.n_inputs):
             raise ValueError(
-                f"images {images.shape} and {len(given_index)} labels given, expected [N, d] and N"
+                f"images {images.shape} and {len(given_index)} labels given, expected [N, {network.n_inputs}] and N"
             )
-        if given_index.min() < 0 or given_index.max() >= n_classes:
+        if given_index.min() < 0 or given_index.max() >= network.n_classes:
             raise ValueError(
-                f"labels run from {given_index.min()} to {given_index.max()}, expected 0 to {n_classes - 1}"
+                f"labels run from {given_index.min()} to {given_index.max()}, expected 0 to {network.n_classes - 1}"
             )
-        if len(set(hidden_widths)) != 1:
+        if augmentation is not None and (
+            image_shape is None
+            or math.prod(image_shape) != network.n_inputs
+            or augmentation.shift >= min(image_shape[1:])
+        ):
             raise ValueError(
-                f"hidden widths {list(hidden_widths)} differ: hidden states of all layers make one array, "
-                "give every hidden layer the same width"
+                f"training.augmentation: images of {network.n_inputs} values and shape {image_shape} (channels, height, "
+                f"width) given, expected a shape of as many, with sides of more than shift = {augmentation.shift} pixels"
             )
-        self._mlp = PackedMlp([images.shape[1], *hidden_widths, n_classes], seeds).to(device)
-        self.seeds = self._mlp.seeds
-        self.lengths = np.ones(len(images), dtype=np.int64)
-        self._device = device
-        self._images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(device)
-        self._labels = torch.from_numpy(given_index.astype(np.int64)).to(device)
+        self._network = network
+        self.seeds = network.seeds
+        self.lengths = np.full(len(images), -(-network.n_widest // _TOKEN), dtype=np.int64)
+        self._image_shape = image_shape
+        self._augmentation = augmentation
+        self._device = next(network.parameters()).device
+        self._images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self._device)
+        self._labels = torch.from_numpy(given_index.astype(np.int64)).to(self._device)
         self.settings = {"samples": content_hash(images, given_index)}
 
     def parameters(self) -> dict[str, nn.Parameter]:
-        """Stacked weights [K, out, in] and biases [K, out] by name."""
-        return dict(self._mlp.named_parameters())
+        """Stacked weights and biases [K, ...] by name."""
+        return dict(self._network.named_parameters())
 
-    def losses(self, rows: np.ndarray, step: int) -> Tensor:  # noqa: ARG002 - nothing is drawn during a step
-        """Cross-entropy over the classes, [K, b]; see `Task`."""
+    def buffers(self) -> dict[str, Tensor]:
+        """Running statistics [K, ...] of networks with batch norm, by name."""
+        return dict(self._network.named_buffers())
+
+    def losses(self, rows: np.ndarray, step: int) -> Tensor:
+        """Cross-entropy over the classes, [K, b], on augmented images; see `Task`."""
         index = torch.from_numpy(rows).to(self._device)
-        logits, _ = self._mlp(self._images[index])
+        images = self._images[index]
+        if self._augmentation is not None:
+            assert self._image_shape is not None
+            shaped = images.unflatten(2, self._image_shape)
+            images = augmented(shaped, self._augmentation, seeds=self.seeds, step=step).flatten(2)
+        logits, _ = self._network.train()(images)
         return _cross_entropy(logits, self._labels[index])
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Class logits, loss and hidden activations of all models on the same rows [b]; see `Task`."""
         index = torch.from_numpy(rows).to(self._device).expand(len(self.seeds), -1)
         with torch.no_grad():
-            logits, states = self._mlp(self._images[index])
+            logits, states = self._network.eval()(self._images[index])
             loss = _cross_entropy(logits, self._labels[index])
-        return Prediction(logits, loss, torch.stack(states) if hidden else None)
+        return Prediction(logits, loss, states if hidden else None)
 
     def shifted(self, down: int, right: int) -> "VisionTask":
         """The same models, their weights shared, over the images shifted by some pixels; what is left free is 0.
@@ -112,11 +128,11 @@ class VisionTask:
 
     def export(self, k: int, directory: Path) -> None:
         """Write model k to `model.safetensors` in the directory."""
-        self._mlp.save(k, directory / _FILE)
+        self._network.save(k, directory / _FILE)
 
     def load(self, k: int, directory: Path) -> None:
         """Read a model written by `export` into slot k."""
-        self._mlp.load(k, directory / _FILE)
+        self._network.load(k, directory / _FILE)
 
 
 def _overlap(side: int, by: int) -> slice:

@@ -10,7 +10,8 @@ SETTINGS = {"psmi_directions": 20, "smi_directions": 3, "mahalanobis_components"
 
 
 def test_chosen_layers_have_the_scores_that_they_have_among_all() -> None:
-    hidden = np.random.default_rng(0).standard_normal((4, 30, 6))
+    rng = np.random.default_rng(0)
+    hidden = [rng.standard_normal((30, width)) for width in (6, 3, 6, 9)]
     labels = np.arange(30) % 3
     all_samples, all_layers = layer_scores_at(hidden, labels, Scores.model_validate(SETTINGS))
     samples, layers = layer_scores_at(hidden, labels, Scores.model_validate({**SETTINGS, "layers": [-1, 2]}))

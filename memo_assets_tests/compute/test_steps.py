@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from memo_assets.compute import steps
 from memo_assets.compute.items import ItemResult, WorkItem
 from memo_assets.compute.worker import main
 from memo_assets.measures.lira import logit_gap
+from memo_assets.models.packed_mlp import PackedMlp
+from memo_assets.models.packed_wide_resnet import PackedWideResNet
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
 from memo_assets.store.layout import Layout
 from memo_assets.training.forward import forward
@@ -138,8 +141,42 @@ def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
     images = np.stack(samples["image"].to_list()).reshape(-1, 8, 8)
     moved = np.concatenate([images[:, 1:], np.zeros((90, 1, 8), np.float32)], axis=1).reshape(-1, 64)
     labels = samples["given_index"].to_numpy().astype(np.int64)
-    task = VisionTask(moved, labels, 10, hidden_widths=[8, 8], seeds=[1])
+    task = VisionTask(PackedMlp([64, 8, 8, 10], [1]), moved, labels)
     task.load(0, layout.adapter(1, 2.0))
     expected = logit_gap(forward(task, 90).option_logits[0], labels)
     np.testing.assert_allclose(queries[:, place], expected, atol=1e-5)
     assert np.abs(queries[:, place] - queries[:, 0]).max() > 0.01
+
+
+def test_a_wide_resnet_goes_through_all_steps(warehouse: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    changes = {
+        "model": {"kind": "wide_resnet", "depth": 10, "width": 1},
+        "training.optimizer": "sgd",
+        "training.momentum": 0.9,
+        "training.max_grad_norm": None,
+        "training.augmentation": {"flip": False, "shift": 1},
+        "labels.queries": {"shift": 1},
+    }
+    of = small_study(changes)
+    layout = write_inputs(warehouse, of)
+    for step, seeds in (("adapters", [0, 1]), ("logits", [0, 1]), ("layer_scores", [1])):
+        result = compute(item(warehouse, of, step, seeds))  # pyright: ignore[reportArgumentType]
+        assert result.error is None
+    assert torch.backends.cudnn.deterministic  # as a resumed run on a GPU needs it
+    network = PackedWideResNet((1, 8, 8), 10, depth=10, width=1, seeds=[1])
+    network.load(0, layout.adapter(1, 2.0) / "model.safetensors")
+    samples = pq.read_table(layout.samples).to_pandas()
+    images = torch.from_numpy(np.stack(samples["image"].to_list()))
+    logits, _ = network.eval()(images[None])
+    rows = pq.read_table(layout.logits(1)).to_pandas()
+    rows = rows[rows["epoch"] == 2]
+    found = np.stack(rows["option_logits"].to_list())
+    np.testing.assert_allclose(found, logits[0].detach().numpy(), atol=1e-4)
+    assert np.stack(rows["query_gaps"].to_list()).shape == (90, 9)
+    scores = pd.read_parquet(layout.layer_scores(1))
+    assert sorted(scores["layer"].unique()) == [1, 2, 3]
+    norms = pd.read_parquet(layout.weight_norms(1))
+    assert {"conv", "groups.1.0.shortcut", "weight", "all"} <= set(norms["module"])
+    last = norms[(norms["epoch"] == 2) & (norms["module"] == "all") & (norms["norm"] == "frobenius")]
+    assert (last["distance"] > 0).all()

@@ -1,6 +1,8 @@
 """Estimates against values worked out by hand, and against what a model really has."""
 
 import pytest
+import torch
+from torch import Tensor, nn
 from typer.testing import CliRunner
 
 from memo_assets.cli import app
@@ -10,6 +12,7 @@ from memo_assets.cost.report import cost_lines
 from memo_assets.cost.sizes import Given, find_sizes
 from memo_assets.study import load_study
 from memo_assets.study_file import StudyError
+from memo_assets_tests.models.plain_wide_resnet import Plain
 from memo_assets_tests.studies import CITIES, DIGITS, study
 
 SIZE = StudySize(
@@ -29,12 +32,35 @@ def test_operations_tokens_and_bytes_by_hand() -> None:
     assert cost.device_hours(1e-9) == pytest.approx(cost.flops / 1000 / 3600)
     scratch = ModelSize(total=1000, body=1000, output=0, trained=1000, is_frozen=False)
     assert estimate(SIZE, scratch).train_flops == 5 * 3 * 40 * 3 * 2 * 1000 * 10
+    counted = ModelSize(total=1000, body=1000, output=0, trained=1000, is_frozen=False, multiply_adds=70_000)
+    assert estimate(SIZE, counted).train_flops == 5 * 3 * 40 * 3 * 2 * 70_000
+    assert estimate(SIZE, counted).checkpoint_bytes == 5 * 4 * 1000 * 4
 
 
 def test_sizes_of_a_network_are_those_of_its_layers() -> None:
     sizes = find_sizes(study(DIGITS), Given())
     assert sizes.model.total == 64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10
     assert (sizes.study.samples, sizes.study.n_train, sizes.study.tokens) == (90, 40, 1)
+
+
+def test_a_wide_resnet_costs_its_multiply_adds() -> None:
+    wide = study(DIGITS, {"model": {"kind": "wide_resnet", "depth": 16, "width": 2}})
+    size = find_sizes(wide, Given()).model
+    plain, seen = Plain(16, 2, (1, 8, 8), 10), []
+
+    def count(module: nn.Conv2d, _given: object, out: Tensor) -> None:
+        seen.append(out.numel() * module.weight[0].numel())
+
+    for module in plain.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(count)  # pyright: ignore[reportArgumentType]
+    plain(torch.rand(1, 64))
+    head = 128 * 10
+    assert size.multiply_adds is not None
+    assert size.multiply_adds == sum(seen) + head
+    assert size.total == size.trained == sum(weight.numel() for weight in plain.parameters())
+    # A convolution uses its weights at every pixel.
+    assert size.multiply_adds > 5 * size.total
 
 
 def test_a_real_model_has_the_parameters_it_is_named_after() -> None:

@@ -1,7 +1,10 @@
 """Norms of updates against dense matrices and numpy's own norms."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from memo_assets.measures import weight_norms as module
 from memo_assets.measures.weight_norms import (
@@ -12,6 +15,7 @@ from memo_assets.measures.weight_norms import (
     total,
     weight_norms,
 )
+from memo_assets.models.packed_wide_resnet import PackedWideResNet
 
 RNG = np.random.default_rng(0)
 A0, A1, B1 = (RNG.standard_normal(shape).astype(np.float32) for shape in ((3, 11), (3, 11), (7, 3)))
@@ -66,6 +70,17 @@ def test_other_models_have_their_matrices_and_no_vectors():
     )
     assert {(row["module"], row["matrix"]) for row in rows} == {("c", "W"), ("all", "W")}
     assert rows[1]["value"] == rows[1]["distance"] == pytest.approx(by_numpy(kernels.reshape(4, -1)).nuclear)
+
+
+def test_batch_norm_has_no_matrix(tmp_path: Path):
+    network = PackedWideResNet((1, 8, 8), 3, depth=10, width=1, seeds=[0])
+    network.save(0, tmp_path / "model.safetensors")
+    weights = load_file(tmp_path / "model.safetensors")
+    assert "norm.running_var" in weights
+    modules = {row["module"] for row in weight_norms(weights, weights)}
+    # Six convolutions of three blocks, two shortcuts, the first convolution, the linear layer.
+    assert len(modules) == 6 + 2 + 1 + 1 + 1
+    assert not any("norm" in str(module) for module in modules)
 
 
 def test_what_does_not_fit_is_refused():

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from memo_assets.config import Lora, Training
+from memo_assets.config import Augmentation, Lora, Training
 from memo_assets.data.tokens import TokenizedSamples
+from memo_assets.models.packed_mlp import PackedMlp
+from memo_assets.models.packed_wide_resnet import PackedWideResNet
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.vision import VisionTask
 
@@ -69,7 +71,18 @@ def vision_task(seeds: list[int]) -> VisionTask:
     """64 random images of 12 pixels, three classes, hidden layers 10 and 10."""
     rng = np.random.default_rng(6)
     images = rng.random((64, 12), dtype=np.float32)
-    return VisionTask(images, rng.integers(0, 3, 64), 3, hidden_widths=[10, 10], seeds=seeds)
+    return VisionTask(PackedMlp([12, 10, 10, 3], seeds), images, rng.integers(0, 3, 64))
+
+
+def resnet_task(seeds: list[int]) -> VisionTask:
+    """64 random images of 8 x 8 pixels, three classes, the smallest wide residual network, flips and shifts."""
+    rng = np.random.default_rng(6)
+    images = rng.random((64, 64), dtype=np.float32)
+    network = PackedWideResNet((1, 8, 8), 3, depth=10, width=1, seeds=seeds)
+    augmentation = Augmentation(flip=True, shift=1)
+    return VisionTask(
+        network, images, rng.integers(0, 3, 64), image_shape=(1, 8, 8), augmentation=augmentation
+    )
 
 
 def train_rows(seeds: list[int], n: int = 40) -> np.ndarray:

@@ -5,7 +5,7 @@ import pytest
 
 from memo_assets.training.forward import forward
 
-from . import language_task, vision_task
+from . import language_task, resnet_task, vision_task
 
 
 def test_results_are_in_sample_order_whatever_the_batches() -> None:
@@ -16,7 +16,7 @@ def test_results_are_in_sample_order_whatever_the_batches() -> None:
     assert one_by_one.loss.shape == (3, 64)
     assert one_by_one.hidden is not None
     assert together.hidden is not None
-    assert one_by_one.hidden.shape == (2, 3, 64, 32)
+    assert [layer.shape for layer in one_by_one.hidden] == [(3, 64, 32)] * 2
     np.testing.assert_allclose(one_by_one.option_logits, together.option_logits, atol=2e-5)
     np.testing.assert_allclose(one_by_one.loss, together.loss, atol=2e-5)
     np.testing.assert_allclose(one_by_one.hidden, together.hidden, atol=2e-5)
@@ -30,8 +30,18 @@ def test_only_the_first_samples_and_no_hidden_states_by_default() -> None:
     assert part.hidden is None
     np.testing.assert_allclose(part.option_logits, whole.option_logits[:, :10], atol=1e-6)
     assert whole.hidden is not None
-    assert whole.hidden.shape == (2, 2, 64, 10)
-    assert (whole.hidden >= 0).all()
+    assert [layer.shape for layer in whole.hidden] == [(2, 64, 10)] * 2
+    assert all((layer >= 0).all() for layer in whole.hidden)
+
+
+def test_layers_may_have_different_widths() -> None:
+    task = resnet_task([0, 1])
+    part, whole = forward(task, 64, hidden=True, batch_tokens=20), forward(task, 64, hidden=True)
+    assert part.hidden is not None
+    assert whole.hidden is not None
+    assert [layer.shape for layer in part.hidden] == [(2, 64, 16), (2, 64, 32), (2, 64, 64)]
+    for some, all_at_once in zip(part.hidden, whole.hidden, strict=True):
+        np.testing.assert_allclose(some, all_at_once, atol=1e-5)
 
 
 @pytest.mark.parametrize("n_samples", [0, 65])

@@ -16,10 +16,17 @@ from memo_assets.training.loop import CheckpointStats, train
 from memo_assets.training.state import stored_step
 from memo_assets.training.vision import VisionTask
 
-from . import language_task, recipe, train_rows, vision_task
+from . import language_task, recipe, resnet_task, train_rows, vision_task
 
 SEEDS = [2, 7, 9]
-PLAN = recipe(3, [0.0, 0.4, 1.0, 2.0, 3.0])
+POINTS = [0.0, 0.4, 1.0, 2.0, 3.0]
+PLANS = {
+    "vision": recipe(3, POINTS),
+    "language": recipe(3, POINTS),
+    "resnet": recipe(
+        3, POINTS, optimizer="sgd", momentum=0.9, max_grad_norm=None, accumulation=2, batch_size=4
+    ),
+}
 STEPS = 15  # 37 samples in batches of 8: one batch of each epoch is smaller
 
 
@@ -45,19 +52,22 @@ class Run:
                 raise KilledError
             self.steps.append(step)
 
-        task: LanguageTask | VisionTask = (
-            vision_task(SEEDS) if self.kind == "vision" else language_task(SEEDS, dropout=0.2)
-        )
+        task: LanguageTask | VisionTask
+        if self.kind == "language":
+            task = language_task(SEEDS, dropout=0.2)
+        else:
+            task = vision_task(SEEDS) if self.kind == "vision" else resnet_task(SEEDS)
         train(
             task,
             train_rows(SEEDS, 37),
-            PLAN,
+            PLANS[self.kind],
             state_path=self.state,
             on_checkpoint=lambda *seen: self.stats.append(seen),
             on_progress=on_progress,
             should_stop=lambda: self.steps[-1] in stop_at,
         )
-        self.weights = {name: p.detach().clone() for name, p in task.parameters().items()}
+        tensors = task.parameters() | task.buffers()
+        self.weights = {name: tensor.detach().clone() for name, tensor in tensors.items()}
 
     def interrupted(self, stop_at: Container[int]) -> Interrupted:
         with pytest.raises(Interrupted) as caught:
@@ -65,7 +75,7 @@ class Run:
         return caught.value
 
 
-@pytest.fixture(scope="module", params=["vision", "language"])
+@pytest.fixture(scope="module", params=["vision", "language", "resnet"])
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     run = Run(request.param, tmp_path_factory.mktemp("whole"))
     run.attempt()

@@ -1,17 +1,22 @@
 """The training loop: models that do not touch each other, checkpoints, errors."""
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
+from memo_assets.config import Augmentation
+from memo_assets.models.packed_wide_resnet import PackedWideResNet
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.loop import CheckpointStats, clip_per_model, train
 from memo_assets.training.vision import VisionTask
 
-from . import language_task, long_options, recipe, train_rows, vision_task
+from . import language_task, long_options, recipe, resnet_task, train_rows, vision_task
 
 
 def _train(
@@ -76,14 +81,26 @@ def test_packing_does_not_change_a_perceptron(tmp_path: Path) -> None:
     assert max(float((packed[name][1] - alone[name][0]).abs().max()) for name in alone) < 1e-5
 
 
-def test_packed_perceptrons_equal_separate_torch_models(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("optimizer", "changes"),
+    [
+        (torch.optim.AdamW, {}),
+        (functools.partial(torch.optim.SGD, momentum=0.9), {"optimizer": "sgd", "momentum": 0.9}),
+        (torch.optim.SGD, {"optimizer": "sgd", "max_grad_norm": None, "weight_decay": 0.3}),
+    ],
+    ids=["adamw", "sgd with momentum", "sgd without clipping"],
+)
+def test_packed_perceptrons_equal_separate_torch_models(
+    tmp_path: Path, optimizer: Callable[..., torch.optim.Optimizer], changes: dict[str, Any]
+) -> None:
     from memo_assets.training.batches import epoch_batches
     from memo_assets.training.schedule import learning_rate
 
     seeds = [4, 9]
     task = vision_task(seeds)
     initial = {name: p.detach().clone() for name, p in task.parameters().items()}
-    final = _train(task, tmp_path, epochs=20)
+    final = _train(task, tmp_path, epochs=20, **changes)
+    plan = recipe(20, **changes)
     rng = np.random.default_rng(6)
     images = torch.from_numpy(rng.random((64, 12), dtype=np.float32))
     labels = torch.from_numpy(rng.integers(0, 3, 64))
@@ -94,18 +111,51 @@ def test_packed_perceptrons_equal_separate_torch_models(tmp_path: Path) -> None:
             for i, layer in enumerate(linear):
                 layer.weight.copy_(initial[f"weights.{i}"][k])
                 layer.bias.copy_(initial[f"biases.{i}"][k])
-        optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.01)
+        steps = optimizer(model.parameters(), lr=1.0, weight_decay=plan.weight_decay)
         for epoch in range(20):
             batches = epoch_batches(train_rows([seed])[0], np.ones(64), epoch, split_seed=seed, batch_size=8)
             for j, batch in enumerate(batches):
-                optimizer.param_groups[0]["lr"] = learning_rate(recipe(20), 5 * epoch + j, 100)
-                optimizer.zero_grad()
+                steps.param_groups[0]["lr"] = learning_rate(plan, 5 * epoch + j, 100)
+                steps.zero_grad()
                 torch.nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
-                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimizer.step()
+                if plan.max_grad_norm is not None:
+                    torch.nn.utils.clip_grad_norm_(model.parameters(), plan.max_grad_norm)
+                steps.step()
         for i, layer in enumerate(linear):
             torch.testing.assert_close(final[f"weights.{i}"][k], layer.weight.detach(), atol=1e-5, rtol=0)
             torch.testing.assert_close(final[f"biases.{i}"][k], layer.bias.detach(), atol=1e-5, rtol=0)
+
+
+def test_packing_does_not_change_a_wide_resnet(tmp_path: Path) -> None:
+    changes = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.05}
+    packed_task, alone_task = resnet_task([3, 8, 1, 6]), resnet_task([8])
+    packed, alone = _train(packed_task, tmp_path, **changes), _train(alone_task, tmp_path, **changes)  # pyright: ignore[reportArgumentType]
+    for name, weight in alone.items():
+        torch.testing.assert_close(packed[name][1], weight[0], atol=1e-4, rtol=1e-3)
+    for name, buffer in alone_task.buffers().items():
+        torch.testing.assert_close(packed_task.buffers()[name][1], buffer[0], atol=1e-4, rtol=1e-3)
+
+
+def test_a_wide_resnet_learns_digits_it_has_not_seen(tmp_path: Path) -> None:
+    pixels, digits = load_digits(return_X_y=True)
+    images = (np.asarray(pixels)[:700] / 16).astype(np.float32)
+    labels = np.asarray(digits)[:700].astype(np.int64)
+    network = PackedWideResNet((1, 8, 8), 10, depth=10, width=1, seeds=[0, 1])
+    shifts = Augmentation(shift=1)
+    task = VisionTask(network, images, labels, image_shape=(1, 8, 8), augmentation=shifts)
+    before = task.predict(np.arange(500, 700), hidden=False)
+    settings = {"optimizer": "sgd", "momentum": 0.9, "learning_rate": 0.1, "batch_size": 50}
+    train(
+        task,
+        np.tile(np.arange(500), (2, 1)),
+        recipe(10, **settings),  # pyright: ignore[reportArgumentType]
+        state_path=tmp_path / "state",
+        on_checkpoint=lambda *_: None,
+    )
+    after = task.predict(np.arange(500, 700), hidden=False)
+    right = (after.option_logits.argmax(dim=2).numpy() == labels[500:]).mean(axis=1)
+    assert (right > 0.75).all(), right
+    assert (after.loss.mean(dim=1) < before.loss.mean(dim=1) / 2).all()
 
 
 def test_gradients_are_clipped_to_each_models_own_norm() -> None:
@@ -115,6 +165,9 @@ def test_gradients_are_clipped_to_each_models_own_norm() -> None:
     assert norms.tolist() == pytest.approx([5.0, 0.5])
     assert first.flatten().tolist() == pytest.approx([0.6, 0.3], abs=1e-6)
     assert second.flatten().tolist() == pytest.approx([0.8, 0.4], abs=1e-6)
+    first *= 10
+    assert clip_per_model([first, second], None)[0] == pytest.approx((6**2 + 0.8**2) ** 0.5)
+    assert first[0].item() == pytest.approx(6, abs=1e-5)
 
 
 def test_an_exploding_model_does_not_touch_the_others(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ def _peft_run(
             answers = samples.option_tokens[batch, samples.given_index[batch], 0]
             loss = functional.cross_entropy(logits, torch.from_numpy(answers))
             loss.backward()
+            assert plan.max_grad_norm is not None
             torch.nn.utils.clip_grad_norm_(list(trained.values()), plan.max_grad_norm)
             optimizer.step()
             optimizer.zero_grad()

@@ -36,7 +36,10 @@ def test_a_checkpoint_between_two_steps_is_named_with_the_nearest_allowed() -> N
         checkpoint_steps(recipe(1, [0.0, 0.3, 1.0]), 40)
 
 
-@pytest.mark.parametrize(("schedule", "name"), [("constant", "constant_with_warmup"), ("linear", "linear")])
+@pytest.mark.parametrize(
+    ("schedule", "name"),
+    [("constant", "constant_with_warmup"), ("linear", "linear"), ("cosine", "cosine")],
+)
 @pytest.mark.parametrize("warmup", [0, 3])
 def test_learning_rate_is_that_of_transformers(schedule: str, name: str, warmup: int) -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-2)
@@ -47,7 +50,9 @@ def test_learning_rate_is_that_of_transformers(schedule: str, name: str, warmup:
         optimizer.step()
         scheduler.step()
     ours = recipe(2, schedule=schedule, warmup_steps=warmup)
-    assert [learning_rate(ours, step, 10) for step in range(10)] == pytest.approx(expected, rel=1e-12)
+    assert [learning_rate(ours, step, 10) for step in range(10)] == pytest.approx(
+        expected, rel=1e-12, abs=1e-17
+    )
 
 
 def test_the_study_checker_can_import_it_without_torch() -> None:

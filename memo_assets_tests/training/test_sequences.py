@@ -54,7 +54,9 @@ def test_an_options_logit_is_its_summed_log_probability(model_type: str) -> None
     for k in range(2):
         np.testing.assert_allclose(found.option_logits[k].numpy(), expected, atol=5e-5)
         np.testing.assert_allclose(found.loss[k].numpy(), -given, atol=5e-5)
-        torch.testing.assert_close(found.hidden[:, k], torch.stack(hidden, dim=1), atol=2e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            torch.stack(list(found.hidden))[:, k], torch.stack(hidden, dim=1), atol=2e-5, rtol=1e-5
+        )
 
 
 def test_training_loss_is_the_predicted_loss_for_every_adapter_of_a_pack() -> None:

@@ -14,13 +14,16 @@ from memo_assets.training.loop import CheckpointStats, train
 from memo_assets.training.state import BrokenStateError, stored_step
 from memo_assets.training.vision import VisionTask
 
-from . import language_task, recipe, train_rows, vision_task
+from . import language_task, recipe, resnet_task, train_rows, vision_task
 
 SEEDS = [2, 7, 9]
 PLAN = recipe(3, [0.0, 0.4, 1.0, 2.0, 3.0])
+SGD = {"optimizer": "sgd", "momentum": 0.9, "max_grad_norm": None}
 
 
 def _task(kind: str) -> LanguageTask | VisionTask:
+    if kind == "resnet":
+        return resnet_task(SEEDS)
     return vision_task(SEEDS) if kind == "vision" else language_task(SEEDS, dropout=0.2)
 
 
@@ -50,7 +53,7 @@ def _run(kind: str, directory: Path, place: str = "", at: int = -1) -> LanguageT
     train(
         task,
         train_rows(SEEDS),
-        PLAN,
+        PLAN if kind != "resnet" else recipe(3, [0.0, 0.4, 1.0, 2.0, 3.0], **SGD),
         state_path=directory / "state",
         on_checkpoint=on_checkpoint,
         on_progress=lambda step, _total: kill_if("step", step),
@@ -64,6 +67,7 @@ def _run(kind: str, directory: Path, place: str = "", at: int = -1) -> LanguageT
     [
         ("language", [("step", 1), ("export", 5), ("step", 12)]),
         ("vision", [("export", 0), ("step", 8), ("rename", 4)]),
+        ("resnet", [("step", 4), ("export", 5), ("step", 13)]),
     ],
 )
 def test_a_killed_and_resumed_run_ends_with_bit_equal_weights(
@@ -78,6 +82,7 @@ def test_a_killed_and_resumed_run_ends_with_bit_equal_weights(
         assert child.exitcode == -signal.SIGKILL
     resumed = _run(kind, tmp_path / "killed")
     assert all(torch.equal(p, resumed.parameters()[name]) for name, p in whole.parameters().items())
+    assert all(torch.equal(p, resumed.buffers()[name]) for name, p in whole.buffers().items())
     for path in sorted((tmp_path / "whole").rglob("*.safetensors")):
         twin = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
         assert path.read_bytes() == twin.read_bytes(), path

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from memo_assets.config import Augmentation
+from memo_assets.models.packed_mlp import PackedMlp
 from memo_assets.training.vision import VisionTask
 
 from . import vision_task
@@ -33,17 +35,33 @@ def test_an_exported_model_comes_back_in_any_slot(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "widths", "message"),
+    ("labels", "n_inputs", "message"),
     [
-        ([0, 1, 3], [4], "labels run from 0 to 3, expected 0 to 2"),
-        ([0, 1], [4], r"images \(3, 2\) and 2 labels"),
-        ([0, 1, 2], [4, 5], r"hidden widths \[4, 5\] differ"),
+        ([0, 1, 3], 2, "labels run from 0 to 3, expected 0 to 2"),
+        ([0, 1], 2, r"images \(3, 2\) and 2 labels"),
+        ([0, 1, 2], 4, r"images \(3, 2\) and 3 labels given, expected \[N, 4\]"),
     ],
 )
-def test_what_does_not_fit_is_named(labels: list[int], widths: list[int], message: str) -> None:
+def test_what_does_not_fit_is_named(labels: list[int], n_inputs: int, message: str) -> None:
     images = np.zeros((3, 2), dtype=np.float32)
     with pytest.raises(ValueError, match=message):
-        VisionTask(images, np.array(labels), 3, hidden_widths=widths, seeds=[0])
+        VisionTask(PackedMlp([n_inputs, 4, 3], [0]), images, np.array(labels))
+
+
+@pytest.mark.parametrize(("shape", "shift"), [(None, 1), ((1, 2, 4), 2), ((1, 3, 3), 1)])
+def test_images_that_cannot_be_augmented_are_refused(shape: tuple[int, int, int] | None, shift: int) -> None:
+    with pytest.raises(ValueError, match=r"training.augmentation: images of 8 values and shape"):
+        VisionTask(
+            PackedMlp([8, 4, 3], [0]),
+            np.zeros((1, 8), dtype=np.float32),
+            np.array([0]),
+            image_shape=shape,
+            augmentation=Augmentation(shift=shift),
+        )
+
+
+def _blank_labels(images: np.ndarray) -> VisionTask:
+    return VisionTask(PackedMlp([images.shape[1], 4, 2], [0]), images, np.array([0]))
 
 
 def _images(task: VisionTask) -> np.ndarray:
@@ -52,7 +70,7 @@ def _images(task: VisionTask) -> np.ndarray:
 
 def test_shifted_images_leave_zeros_and_keep_the_weights() -> None:
     images = np.arange(1, 10, dtype=np.float32)[None]
-    task = VisionTask(images, np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    task = _blank_labels(images)
     assert _images(task.shifted(1, 0)).reshape(3, 3).tolist() == [[0, 0, 0], [1, 2, 3], [4, 5, 6]]
     assert _images(task.shifted(-1, 1)).reshape(3, 3).tolist() == [[0, 4, 5], [0, 7, 8], [0, 0, 0]]
     assert np.array_equal(_images(task.shifted(0, 0)), images)
@@ -62,13 +80,19 @@ def test_shifted_images_leave_zeros_and_keep_the_weights() -> None:
     first = task.shifted(1, 0).predict(np.array([0]), hidden=True).hidden
     assert first is not None
     bias = task.parameters()["biases.0"].detach()
-    torch.testing.assert_close(first[0, 0, 0], torch.relu(bias[0]))
+    torch.testing.assert_close(first[0][0, 0], torch.relu(bias[0]))
+
+
+def test_wide_layers_count_as_more_tokens_in_a_pass() -> None:
+    for widest, tokens in ((4096, 1), (4097, 2), (9000, 3)):
+        task = VisionTask(PackedMlp([2, widest, 2], [0]), np.zeros((2, 2), np.float32), np.array([0, 1]))
+        assert task.lengths.tolist() == [tokens, tokens]
 
 
 def test_images_that_cannot_be_shifted_are_refused() -> None:
-    task = VisionTask(np.zeros((1, 6), np.float32), np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    task = _blank_labels(np.zeros((1, 6), np.float32))
     with pytest.raises(ValueError, match="6 pixels cannot be shifted by 1 down"):
         task.shifted(1, 0)
-    square = VisionTask(np.zeros((1, 9), np.float32), np.array([0]), 2, hidden_widths=[4], seeds=[0])
+    square = _blank_labels(np.zeros((1, 9), np.float32))
     with pytest.raises(ValueError, match="larger than that"):
         square.shifted(0, -3)
