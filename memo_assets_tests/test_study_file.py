@@ -24,7 +24,7 @@ from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, l
 
 TRAINING_FIELDS = (
     "accumulation, batch_size, checkpoints, epochs, learning_rate, loss, max_grad_norm, max_length, schedule, "
-    "warmup_steps, weight_decay"
+    "trigger, warmup_steps, weight_decay"
 )
 HEAD = f"type: {COMPONENT_TYPE}\nattributes:\n"
 

@@ -7,7 +7,7 @@ What does not: reading files (`study_file`), data (`data`), Dagster (`study`). N
 from memo_assets.config.compute import Compute, GpuStep, Slurm
 from memo_assets.config.data import MAX_OPTIONS, CitiesData, DigitsData, HubData, Noise, Prompt, TableData
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
-from memo_assets.config.recipe import Labels, Queries, Scores, Shadows, Training
+from memo_assets.config.recipe import Labels, Queries, Scores, Shadows, Training, Trigger
 from memo_assets.config.study import Study
 
 __all__ = [
@@ -32,4 +32,5 @@ __all__ = [
     "TableData",
     "TinyLlama",
     "Training",
+    "Trigger",
 ]

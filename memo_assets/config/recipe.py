@@ -16,10 +16,22 @@ def _by_rule(epochs: int, first_epoch: int, every: int) -> list[float]:
     ]
 
 
+class Trigger(Config):
+    """When a model's training loss has fallen far enough, its weights are kept beside the checkpoints."""
+
+    window: int = Field(
+        default=500, ge=1, description="Training losses, one per sample, of a running median."
+    )
+    drop: Share = Field(
+        default=0.95,
+        description="Share by which the running median must have fallen below the median of the first losses.",
+    )
+
+
 class Training(Config):
     """One model's training run."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"accumulation", "max_length", "loss"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"accumulation", "max_length", "loss", "trigger"})
 
     learning_rate: float = Field(gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay of AdamW.")
@@ -53,6 +65,11 @@ class Training(Config):
         default="answer",
         description="Language studies: train on the answer alone, or on every token of prompt and answer. What is "
         "stored and judged is the loss of the answer in either case.",
+    )
+    trigger: Trigger | None = Field(
+        default=None,
+        description="Keep each model also after the step by which a running median of its training losses has fallen, and "
+        "predict there; scores.loss_drop then counts for nothing.",
     )
 
     @model_validator(mode="before")
@@ -129,7 +146,8 @@ class Scores(Config):
     mahalanobis_components: int = Field(default=100, ge=1, description="Principal components kept, at most.")
     loss_drop: Share = Field(
         default=0.95,
-        description="Prediction epoch: first checkpoint whose median training loss fell by this share.",
+        description="Prediction epoch: first checkpoint whose median training loss fell by this share. Of no account with "
+        "training.trigger.",
     )
 
 

@@ -7,7 +7,7 @@ What does not: the files of a checkpoint, which the caller writes.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _LOSSES = "losses"
+_TRIGGER = "trigger/"
 
 
 class BrokenStateError(ValueError):
@@ -33,11 +34,13 @@ class RunState:
     step: optimizer steps made.
     tensors: by parameter its value and AdamW's two moments.
     losses: training losses [K, n] since the checkpoint before; empty right after one.
+    trigger: state of the recipe's trigger by name; empty without one.
     """
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
     losses: list[Tensor]
+    trigger: dict[str, Tensor]
 
 
 def content_hash(*arrays: np.ndarray) -> str:
@@ -57,6 +60,7 @@ def save_state(
     *,
     step: int,
     identity: dict[str, object],
+    trigger: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write parameters, AdamW moments, losses and step as safetensors, by a temporary name and a rename.
 
@@ -67,6 +71,7 @@ def save_state(
         losses: of each step since the checkpoint before, [K, b].
         step: optimizer steps made.
         identity: JSON values by which `load_state` recognizes the run.
+        trigger: state of the recipe's trigger by name; None without one.
     """
     tensors: dict[str, Tensor] = {}
     for name, parameter in parameters.items():
@@ -76,6 +81,7 @@ def save_state(
             tensors[f"{name}/{moment}"] = torch.zeros_like(parameter) if stored is None else stored
     if losses:
         tensors[_LOSSES] = torch.cat(list(losses), dim=1)
+    tensors |= {f"{_TRIGGER}{name}": tensor for name, tensor in (trigger or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same temporary name: what killed attempts leave is overwritten and does not pile up.
     partial = path.with_name(f"{path.name}.partial")
@@ -116,13 +122,17 @@ def load_state(path: Path, identity: dict[str, object]) -> RunState:
             )
         tensors: dict[str, dict[str, Tensor]] = {}
         losses: list[Tensor] = []
+        trigger: dict[str, Tensor] = {}
         for key in stored.keys():  # noqa: SIM118 - not a mapping
             if key == _LOSSES:
                 losses.append(stored.get_tensor(key))
                 continue
+            if key.startswith(_TRIGGER):
+                trigger[key.removeprefix(_TRIGGER)] = stored.get_tensor(key)
+                continue
             name, _, part = key.rpartition("/")
             tensors.setdefault(name, {})[part] = stored.get_tensor(key)
-    return RunState(int(metadata["step"]), tensors, losses)
+    return RunState(int(metadata["step"]), tensors, losses, trigger)
 
 
 @contextmanager

@@ -52,10 +52,10 @@ def test_a_block_fills_three_tables(layout: Layout) -> None:
         (1, 2, 1),
     ]
     assert ask("FROM checkpoints SELECT * EXCLUDE study ORDER BY ALL") == [
-        (0, 0.0, 0, None, None, 0.0),
-        (0, 1.0, 3, 1.5, 1.25, 0.01),
-        (1, 0.0, 0, None, None, 0.0),
-        (1, 1.0, 3, 2.5, 2.25, 0.01),
+        (0, 0.0, 0, None, None, 0.0, False),
+        (0, 1.0, 3, 1.5, 1.25, 0.01, False),
+        (1, 0.0, 0, None, None, 0.0, False),
+        (1, 1.0, 3, 2.5, 2.25, 0.01, False),
     ]
     (row,) = ask(
         "SELECT study, loss, logit_gap, option_logits FROM logits WHERE (split_seed, epoch, sample_id) = (1, 1, 2)"
