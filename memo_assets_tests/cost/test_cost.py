@@ -37,6 +37,14 @@ def test_sizes_of_a_network_are_those_of_its_layers() -> None:
     assert (sizes.study.samples, sizes.study.n_train, sizes.study.tokens) == (90, 40, 1)
 
 
+def test_a_trigger_is_one_more_checkpoint_to_keep_and_to_run() -> None:
+    plain, with_trigger = (
+        find_sizes(study(DIGITS, changes), Given()).study
+        for changes in ({}, {"training.trigger": {"window": 20}})
+    )
+    assert (plain.checkpoints, with_trigger.checkpoints) == (3, 4)
+
+
 def test_a_real_model_has_the_parameters_it_is_named_after() -> None:
     sizes = find_sizes(load_study("smollm2_cities"), Given())
     assert sizes.model.total == 134_515_008
