@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from memo_assets.compute import forward_steps, steps
+from memo_assets.compute.inputs import make_task, read_samples
 from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import Results
 from memo_assets.compute.scores import layer_scores_at
@@ -175,9 +176,8 @@ def test_training_interrupted_after_every_step_gives_the_same(
 
 def outputs(given: WorkItem, seed: int) -> Forward:
     """What one model gives at its trigger, loaded alone; hidden states too."""
-    samples = pq.read_table(given.layout.samples).to_pandas()
-    labels = samples["given_index"].to_numpy().astype(np.int64)
-    task = VisionTask(np.stack(samples["image"].to_list()), labels, 10, hidden_widths=[8, 8], seeds=[seed])
+    samples = read_samples(given)
+    task = make_task(given.model_copy(update={"seeds": [seed]}), samples)
     task.load(0, given.layout.trigger_adapter(seed))
     return forward(task, len(samples), hidden=True)
 
