@@ -10,7 +10,6 @@ import json
 from dataclasses import dataclass, replace
 
 from memo_assets.config import Study
-from memo_assets.config.base import Config
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def code_versions(study: Study) -> dict[str, str]:
     Args:
         study: the study's settings.
     """
-    settings = _settings(study)
+    settings = study.settings()
     versions: dict[str, str] = {}
     for name, step in steps(study).items():
         parts = {
@@ -129,18 +128,6 @@ def code_versions(study: Study) -> dict[str, str]:
         }
         versions[name] = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
     return versions
-
-
-def _settings(block: Config) -> dict[str, object]:
-    """All settings of a block as JSON values, without those of `Config.added_later` that are at their default."""
-    settings = block.model_dump(mode="json")
-    for name, field in type(block).model_fields.items():
-        value = getattr(block, name)
-        if name in block.added_later and value == field.get_default(call_default_factory=True):
-            del settings[name]
-        elif isinstance(value, Config):
-            settings[name] = _settings(value)
-    return settings
 
 
 _ABSENT = object()

@@ -63,13 +63,19 @@ def _check_data(study: Study) -> dict[str, object]:
                 "two samples of each: give more data, raise shadows.train_share, or audit another split seed"
             )
     points = checkpoint_steps(study.training, n_train)
+    trigger, n_losses = study.training.trigger, study.training.epochs * n_train
+    if trigger is not None and trigger.window >= n_losses:
+        raise ValueError(
+            f"training.trigger.window = {trigger.window}, but a model sees {n_losses} training losses in all "
+            f"({n_train} in {study.training.epochs} epochs) and could never meet its trigger: lower it"
+        )
     return {
         "study": study.name,
         "samples": f"{len(samples)} ({len(pool)} pool, {len(samples) - len(pool)} test)",
         "noisy labels": int((pool["label_status"] == "random").sum()),
         "models": f"{study.shadows.models}, each trained on {n_train} samples",
         "steps": f"{max(points.values())} ({steps_per_epoch(study.training, n_train)} per epoch), "
-        f"{len(points)} checkpoints",
+        f"{len(points)} checkpoints{'' if trigger is None else ' and one where a model meets its trigger'}",
         **({"without PSMI": f"labels of one training sample, by split seed: {alone}"} if alone else {}),
         **_check_tokens(study, samples),
     }

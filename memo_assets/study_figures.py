@@ -39,9 +39,12 @@ class StudyFigure:
 
 
 def _when(subject: "Subject") -> str:
+    from memo_assets.figures.epoch_axis import epoch_text
+
+    epoch = epoch_text(subject.judged_epoch)
     if subject.prediction_epoch is None:
-        return f"at epoch {subject.judged_epoch:g} (the loss never fell enough for a prediction epoch)"
-    return f"at epoch {subject.judged_epoch:g}, the prediction epoch"
+        return f"at epoch {epoch} (the loss never fell enough for a prediction epoch)"
+    return f"at epoch {epoch}, the prediction epoch"
 
 
 def _roc(subject: "Subject") -> "go.Figure":

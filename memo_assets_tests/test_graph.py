@@ -35,6 +35,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.loss", "text", ADAPTERS_DOWN),
     ("training.optimizer", "sgd", ADAPTERS_DOWN),
     ("training.max_grad_norm", None, ADAPTERS_DOWN),
+    ("training.trigger", {"window": 20}, ADAPTERS_DOWN),
     ("prompt.scoring", "sequence", SAMPLES_DOWN),
     ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.psmi_directions", "auto", {"layer_scores", *SCORES_DOWN}),
@@ -87,7 +88,8 @@ def test_a_field_that_came_later_changes_no_code_version_at_its_default(
 ) -> None:
     base = study(CITIES)
     before = code_versions(base)
-    assert differing(base, study(CITIES, {"training.accumulation": 1, "prompt.scoring": "token"})) == set()
+    spelled_out = {"training.accumulation": 1, "training.trigger": None, "prompt.scoring": "token"}
+    assert differing(base, study(CITIES, spelled_out)) == set()
     monkeypatch.setattr(type(base.training), "added_later", frozenset())
     assert {name for name, version in code_versions(base).items() if version != before[name]} == ADAPTERS_DOWN
 

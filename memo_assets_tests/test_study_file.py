@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.study import StudyComponent
 from memo_assets.study_check import check_study
@@ -24,7 +25,7 @@ from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, l
 
 TRAINING_FIELDS = (
     "accumulation, augmentation, batch_size, checkpoints, epochs, learning_rate, loss, max_grad_norm, max_length, "
-    "momentum, optimizer, schedule, warmup_steps, weight_decay"
+    "momentum, optimizer, schedule, trigger, warmup_steps, weight_decay"
 )
 HEAD = f"type: {COMPONENT_TYPE}\nattributes:\n"
 
@@ -243,6 +244,19 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         {"training.checkpoints": [0, 2, 1]},
         "training:",
         "training: checkpoints [0.0, 2.0, 1.0] must rise from 0 to epochs = 2 without repetition",
+    ),
+    "trigger and the fall of the loss at checkpoints": (
+        DIGITS,
+        {"training.trigger": {}, "scores.loss_drop": 0.9},
+        "attributes:",
+        "study: training.trigger says when to predict, and scores.loss_drop counts for nothing beside it: remove "
+        "scores.loss_drop, or set training.trigger.drop",
+    ),
+    "trigger without a window": (
+        DIGITS,
+        {"training.trigger": {"window": 0}},
+        "window:",
+        "training.trigger.window: given 0; input should be greater than or equal to 1",
     ),
     "checkpoints beyond the end": (
         DIGITS,
@@ -648,6 +662,26 @@ def test_the_facts_of_a_good_study(tmp_path: Path) -> None:
         "models": "4, each trained on 40 samples",
         "steps": "10 (5 per epoch), 3 checkpoints",
     }
+
+
+def test_a_trigger_is_among_the_facts_and_must_be_within_reach(tmp_path: Path) -> None:
+    # 40 training samples for 2 epochs: 80 losses in all, so of 79 there can be a first and a second median.
+    reachable = changed(DIGITS, {"training.trigger": {"window": 79}})
+    assert check_study(write_study(tmp_path / "a", reachable))["steps"] == (
+        "10 (5 per epoch), 3 checkpoints and one where a model meets its trigger"
+    )
+    with pytest.raises(
+        StudyError,
+        match=r"^study tiny: training.trigger.window = 80, but a model sees 80 training losses in all \(40 in 2 epochs\)",
+    ):
+        check_study(write_study(tmp_path / "b", changed(DIGITS, {"training.trigger": {"window": 80}})))
+
+
+def test_a_study_with_a_trigger_reads_back_with_all_its_defaults_written(tmp_path: Path) -> None:
+    study = read_study(write_study(tmp_path, changed(DIGITS, {"training.trigger": {}})))
+    assert study.training.trigger is not None
+    assert (study.training.trigger.window, study.training.trigger.drop) == (500, 0.95)
+    assert Study.model_validate(study.model_dump(mode="json")) == study
 
 
 def test_checking_writes_nothing(tmp_path: Path, warehouse: Path) -> None:

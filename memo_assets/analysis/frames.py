@@ -36,7 +36,7 @@ class Subject:
 
     @property
     def prediction_epoch(self) -> float | None:
-        """First checkpoint whose median training loss has fallen far enough; None if it never does."""
+        """Checkpoint at which the training loss has fallen far enough; None if it never does."""
         return target_prediction_epoch(self.connection, self.study, self.target)
 
     @property

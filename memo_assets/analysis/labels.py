@@ -11,13 +11,15 @@ from memo_assets.config import Study
 from memo_assets.measures.attacks import ATTACKS, Outputs
 from memo_assets.measures.evaluation import memorized_labels
 from memo_assets.measures.population import population
-from memo_assets.store.matrices import epochs_of, membership, pool_ids, query_gaps_at, shadows_at
+from memo_assets.store.matrices import membership, pool_ids, query_gaps_at, shadows_at
 
 CLIP = 100.0
 
 
 def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Columns of the tables `memorization` and `memorization_scores`, for all audited models and checkpoints.
+    """Columns of the tables `memorization` and `memorization_scores`, for all audited models and checkpoints of the recipe.
+
+    A checkpoint at a single model's trigger has no labels: the other models were not kept there.
 
     Args:
         connection: on the warehouse, with all models loaded.
@@ -34,7 +36,7 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
     in `measures.attacks`.
     """
     ids, labels, scores = pool_ids(connection, study.name), [], []
-    epochs = epochs_of(connection, study.name)
+    epochs = study.training.checkpoints
     for epoch in epochs:
         outputs = attack_outputs(connection, study, epoch)
         for target in study.shadows.audited:
@@ -130,7 +132,7 @@ def _require_both(study: Study, target: int, frame: pd.DataFrame) -> None:
 
 
 def population_memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.DataFrame:
-    """Columns of the table `population_memorization`, for all checkpoints of a study.
+    """Columns of the table `population_memorization`, for all checkpoints of a study's recipe.
 
     Args:
         connection: on the warehouse, with all models loaded.
@@ -142,7 +144,7 @@ def population_memorization(connection: duckdb.DuckDBPyConnection, study: Study)
     models = study.shadows.models
     ids, inside = pool_ids(connection, study.name), membership(connection, study.name, models)
     frames = []
-    for epoch in epochs_of(connection, study.name):
+    for epoch in study.training.checkpoints:
         shadows = shadows_at(connection, study.name, epoch, models)
         measures = population(shadows.gaps, shadows.losses, inside)
         frames.append(pd.DataFrame({"epoch": epoch, "sample_id": ids, **measures}))

@@ -44,15 +44,33 @@ def predictor_scores(
 
 
 def target_prediction_epoch(connection: duckdb.DuckDBPyConnection, study: Study, target: int) -> float | None:
-    """Prediction epoch of an audited model: the first with a median training loss fallen by `scores.loss_drop`.
+    """Prediction epoch of an audited model, None if its training loss never fell far enough.
+
+    That of its trigger, where the recipe has one; else of the first checkpoint with a median training loss fallen by
+    `scores.loss_drop`.
 
     Args:
         connection: on the warehouse.
         study: the study.
         target: split seed of the audited model.
+
+    Raises:
+        WarehouseError: the model is not in the warehouse or rows are missing.
     """
+    if study.training.trigger is not None:
+        return _trigger_epoch(connection, study.name, target)
     path = trajectory(connection, study.name, target)
     return prediction_epoch(path.epochs, np.median(path.losses, axis=1), drop=study.scores.loss_drop)
+
+
+def _trigger_epoch(connection: duckdb.DuckDBPyConnection, study: str, target: int) -> float | None:
+    query = "SELECT epoch, is_trigger FROM checkpoints WHERE study = ? AND split_seed = ?"
+    rows = connection.execute(query, [study, target]).fetchall()
+    if not rows:
+        raise WarehouseError(
+            f"study {study}: no checkpoints of split seed {target} in the warehouse; materialize its block of shadow_logits"
+        )
+    return next((epoch for epoch, is_trigger in rows if is_trigger), None)
 
 
 def layer_summaries(layout: Layout, targets: list[int]) -> pd.DataFrame:
@@ -116,6 +134,7 @@ def _tidy(path: Trajectory, name: str, values: np.ndarray) -> pd.DataFrame:
 
 
 def _early_log_lira(connection: duckdb.DuckDBPyConnection, study: Study, target: int) -> pd.DataFrame:
+    # None at a checkpoint of this model alone: the attack needs the others.
     query = """
         SELECT 'early_log_lira' AS predictor, 0::SMALLINT AS layer, epoch, sample_id, log_lira AS score
         FROM memorization WHERE study = ? AND target_seed = ?

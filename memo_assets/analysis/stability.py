@@ -10,7 +10,6 @@ from memo_assets.config import Study
 from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.stability import DISJOINT, ENOUGH, Verdict, verdict
 from memo_assets.measures.stability import label_stability as resample
-from memo_assets.store.matrices import epochs_of
 
 WORTH_IT = 0.01
 """Gain of agreement by twice the shadow models below which more of them settle nothing."""
@@ -28,8 +27,7 @@ def label_stability(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.D
     Returns:
         One row per target, comparison, number of shadow models and draw; none with fewer than five models.
     """
-    epochs = epochs_of(connection, study.name)
-    outputs = attack_outputs(connection, study, float(epochs[-1]))
+    outputs = attack_outputs(connection, study, study.training.checkpoints[-1])
     attack, rule = ATTACKS[study.labels.attack], label_rule(study)
     frames = [pd.DataFrame(columns=_COLUMNS)]
     for target in study.shadows.audited:

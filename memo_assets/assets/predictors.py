@@ -38,12 +38,17 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         frame = pd.concat(
             [scores.assign(target_seed=target) for target, scores in zip(targets, frames, strict=True)]
         )
+        trigger = study.training.trigger
+        drop, field = (
+            (study.scores.loss_drop, "scores.loss_drop")
+            if trigger is None
+            else (trigger.drop, "training.trigger.drop")
+        )
         for target, epoch in epochs.items():
             if epoch is None:
                 context.log.warning(
-                    f"target {target}: the median training loss never fell by {study.scores.loss_drop:.0%}, so "
-                    "there is no prediction epoch; figures show the last checkpoint. Train longer or lower "
-                    "scores.loss_drop"
+                    f"target {target}: the median training loss never fell by {drop:.0%}, so there is no prediction epoch; "
+                    f"figures show the last checkpoint. Train longer or lower {field}"
                 )
         further = {
             "layer_summary": layer_summaries(layout, targets),

@@ -16,13 +16,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from memo_assets.compute.inputs import load_checkpoint, make_task, read_samples, training_rows
+from memo_assets.compute.inputs import (
+    Checkpoint,
+    checkpoints_of,
+    load_checkpoint,
+    make_task,
+    read_samples,
+    training_rows,
+)
 from memo_assets.compute.items import SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.compute.scores import layer_scores_at
 from memo_assets.config import Study
 from memo_assets.store.files import content_hash, write_parquet
-from memo_assets.store.layout import epoch_folder
 from memo_assets.training.forward import forward
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
 from memo_assets.training.task import Task
@@ -75,14 +81,14 @@ class _Checkpoints:
 def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
     """Forward pass of every checkpoint of every seed over all samples, pool and test."""
     samples = read_samples(item)
-    epochs = item.study.training.checkpoints
+    points = checkpoints_of(item)
     missing = [
-        epoch for epoch in epochs if not all(_is_whole(_part(item, seed, epoch)) for seed in item.seeds)
+        point for point in points if not all(_is_whole(_part(item, seed, point)) for seed in point.epochs)
     ]
     checkpoints = _Checkpoints(
         item.seeds,
-        began=len(epochs) - len(missing),
-        total=len(epochs),
+        began=len(points) - len(missing),
+        total=len(points),
         on_progress=on_progress,
         should_stop=should_stop,
     )
@@ -91,7 +97,7 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
     is_test = (samples["part"] == "test").to_numpy()
     results: Results = {}
     for seed in item.seeds:
-        parts = [pq.read_table(_part(item, seed, epoch)) for epoch in epochs]
+        parts = [pq.read_table(_part(item, seed, point)) for point in _in_order(points, seed)]
         path = item.layout.logits(seed)
         write_parquet(path, pa.concat_tables(parts).cast(_schema(item.study)))
         gap = parts[-1].column("logit_gap").to_numpy()
@@ -100,7 +106,7 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
         facts = {
             "train_accuracy": float((gap[in_train] > 0).mean()),
             "test_accuracy": float((gap[is_test] > 0).mean()),
-            "rows": len(samples) * len(epochs),
+            "rows": len(samples) * len(parts),
         }
         results[seed] = SeedResult(data_version=content_hash(path), facts=facts)
     return results
@@ -109,16 +115,16 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
 def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
     """Hidden states of every checkpoint of the audited models, reduced to scores at once; norms of their weights."""
     samples = read_samples(item)
-    epochs = item.study.training.checkpoints
+    points = checkpoints_of(item)
     missing = {
         seed: [
-            epoch
-            for epoch in epochs
-            if not all(_is_whole(_part(item, seed, epoch, kind)) for kind in (_SCORES, _SUMMARY, _NORMS))
+            point
+            for point in _in_order(points, seed)
+            if not all(_is_whole(_part(item, seed, point, kind)) for kind in (_SCORES, _SUMMARY, _NORMS))
         ]
         for seed in item.seeds
     }
-    total = len(item.seeds) * len(epochs)
+    total = sum(len(point.epochs) for point in points)
     checkpoints = _Checkpoints(
         item.seeds,
         began=total - sum(len(of_seed) for of_seed in missing.values()),
@@ -131,7 +137,12 @@ def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldSto
         if missing[seed]:
             _compute_layer_scores(item, seed, samples, missing[seed], checkpoints)
         scores, summary, norms = (
-            pd.concat([pq.read_table(_part(item, seed, epoch, kind)).to_pandas() for epoch in epochs])
+            pd.concat(
+                [
+                    pq.read_table(_part(item, seed, point, kind)).to_pandas()
+                    for point in _in_order(points, seed)
+                ]
+            )
             for kind in (_SCORES, _SUMMARY, _NORMS)
         )
         layout = item.layout
@@ -144,21 +155,23 @@ def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldSto
 
 
 def _compute_logits(
-    item: WorkItem, samples: pd.DataFrame, epochs: Sequence[float], checkpoints: _Checkpoints
+    item: WorkItem, samples: pd.DataFrame, points: Sequence[Checkpoint], checkpoints: _Checkpoints
 ) -> None:
     """Write the parts of all seeds at some checkpoints."""
     task = make_task(item, samples)
     given = samples["given_index"].to_numpy()
     n_options = samples["options"].map(len).to_numpy()
-    for epoch in epochs:
-        load_checkpoint(item, task, epoch)
+    for point in points:
+        load_checkpoint(item, task, point)
         outputs = forward(task, len(samples))
         gaps = _gaps(outputs.option_logits, given)
         further = _further_queries(item.study, task, given)
         for k, seed in enumerate(item.seeds):
+            if seed not in point.epochs:
+                continue
             columns = {
                 "split_seed": np.full(len(samples), seed),
-                "epoch": np.full(len(samples), epoch),
+                "epoch": np.full(len(samples), point.epochs[seed]),
                 "sample_id": samples["sample_id"].to_numpy(),
                 "loss": outputs.loss[k],
                 "logit_gap": gaps[k],
@@ -167,33 +180,33 @@ def _compute_logits(
             if further is not None:
                 queries = np.column_stack([gaps[k], *further[:, k]])
                 columns["query_gaps"] = _ragged(queries, np.full(len(samples), queries.shape[1]))
-            write_parquet(_part(item, seed, epoch), pa.table(columns, schema=_schema(item.study)))
+            write_parquet(_part(item, seed, point), pa.table(columns, schema=_schema(item.study)))
         checkpoints.one_done()
 
 
 def _compute_layer_scores(
-    item: WorkItem, seed: int, samples: pd.DataFrame, epochs: Sequence[float], checkpoints: _Checkpoints
+    item: WorkItem, seed: int, samples: pd.DataFrame, points: Sequence[Checkpoint], checkpoints: _Checkpoints
 ) -> None:
     """Write the parts of one seed at some checkpoints."""
     one = item.model_copy(update={"seeds": [seed]})
     task = make_task(one, samples)
     rows = np.sort(training_rows(item, samples, seed))
     labels = samples["given_label"].to_numpy()[rows]
-    for epoch in epochs:
-        load_checkpoint(one, task, epoch)
+    for point in points:
+        load_checkpoint(one, task, point)
         hidden = forward(task, len(samples), hidden=True).hidden
         assert hidden is not None
         own = [layer[0, rows] for layer in hidden]
         scores, summary = layer_scores_at(own, labels, item.study.scores)
         scores.insert(0, "sample_id", np.tile(samples["sample_id"].to_numpy()[rows], len(hidden)))
-        norms = _weight_norms(item, seed, epoch)
+        norms = _weight_norms(item, seed, point.folder)
         for kind, frame in ((_SCORES, scores), (_SUMMARY, summary), (_NORMS, norms)):
-            frame.insert(0, "epoch", float(epoch))
-            write_parquet(_part(item, seed, epoch, kind), pa.Table.from_pandas(frame, preserve_index=False))
+            frame.insert(0, "epoch", float(point.epochs[seed]))
+            write_parquet(_part(item, seed, point, kind), pa.Table.from_pandas(frame, preserve_index=False))
         checkpoints.one_done()
 
 
-def _weight_norms(item: WorkItem, seed: int, epoch: float) -> pd.DataFrame:
+def _weight_norms(item: WorkItem, seed: int, folder: str) -> pd.DataFrame:
     """Norms of a model's trained weights, read from its files."""
     from safetensors.numpy import load_file
 
@@ -203,17 +216,25 @@ def _weight_norms(item: WorkItem, seed: int, epoch: float) -> pd.DataFrame:
     now, start = (
         {
             name: weight
-            for file in sorted(item.layout.adapter(seed, at).glob("*.safetensors"))
+            for file in sorted(at.glob("*.safetensors"))
             for name, weight in load_file(file).items()
         }
-        for at in (epoch, item.study.training.checkpoints[0])
+        for at in (
+            item.layout.adapters(seed) / folder,
+            item.layout.adapter(seed, item.study.training.checkpoints[0]),
+        )
     )
     return pd.DataFrame(weight_norms(now, start, scale=1.0 if lora is None else lora.alpha / lora.rank))
 
 
-def _part(item: WorkItem, seed: int, epoch: float, kind: str = "logits") -> Path:
+def _in_order(points: Sequence[Checkpoint], seed: int) -> list[Checkpoint]:
+    """The checkpoints that a model has, by epoch."""
+    return sorted((point for point in points if seed in point.epochs), key=lambda point: point.epochs[seed])
+
+
+def _part(item: WorkItem, seed: int, point: Checkpoint, kind: str = "logits") -> Path:
     """File of what one checkpoint of one seed gave. The work folder's name says that it is of this very item."""
-    return item.folder / "state" / epoch_folder(epoch) / f"seed={seed}.{kind}.parquet"
+    return item.folder / "state" / point.folder / f"seed={seed}.{kind}.parquet"
 
 
 def _is_whole(part: Path) -> bool:

@@ -6,6 +6,7 @@ computed with it (`steps`, `forward_steps`).
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import say
 from memo_assets.config import Mlp, Study, WideResNet
 from memo_assets.store.files import read_json
+from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
 from memo_assets.training.task import Task
 
 if TYPE_CHECKING:
@@ -114,7 +116,42 @@ def training_rows(item: WorkItem, samples: pd.DataFrame, seed: int) -> np.ndarra
     return positions.astype(np.int64)
 
 
-def load_checkpoint(item: WorkItem, task: Task, epoch: float) -> None:
-    """Put the models as they were at a checkpoint into their task."""
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights that a pack is run forward with: at a checkpoint of the recipe, or of every model at its own trigger.
+
+    Attributes:
+        folder: name of its folder among the weights of each model.
+        epochs: by split seed; without those models that have no such weights.
+    """
+
+    folder: str
+    epochs: dict[int, float]
+
+
+def checkpoints_of(item: WorkItem) -> list[Checkpoint]:
+    """Checkpoints of the recipe, then that of the triggers, if any model met its own between those."""
+    regular = [
+        Checkpoint(epoch_folder(epoch), dict.fromkeys(item.seeds, epoch))
+        for epoch in item.study.training.checkpoints
+    ]
+    found = {seed: trigger_epoch(item, seed) for seed in item.seeds}
+    extra = {seed: epoch for seed, epoch in found.items() if epoch is not None}
+    return [*regular, Checkpoint(TRIGGER_FOLDER, extra)] if extra else regular
+
+
+def trigger_epoch(item: WorkItem, seed: int) -> float | None:
+    """When a trained model met its trigger; None if it never did, or at a checkpoint of the recipe."""
+    if item.study.training.trigger is None:
+        return None
+    for entry in read_json(item.layout.training_log(seed))["checkpoints"]:
+        if entry.get("is_trigger") and entry["epoch"] not in item.study.training.checkpoints:
+            return entry["epoch"]
+    return None
+
+
+def load_checkpoint(item: WorkItem, task: Task, checkpoint: Checkpoint) -> None:
+    """Put the models as they were at a checkpoint into their task; those without such weights stay as they are."""
     for k, seed in enumerate(item.seeds):
-        task.load(k, item.layout.adapter(seed, epoch))
+        if seed in checkpoint.epochs:
+            task.load(k, item.layout.adapters(seed) / checkpoint.folder)

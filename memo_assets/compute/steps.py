@@ -15,16 +15,17 @@ import numpy as np
 import pandas as pd
 
 from memo_assets.compute.forward_steps import layer_scores, logits
-from memo_assets.compute.inputs import make_task, read_samples, training_rows
+from memo_assets.compute.inputs import make_task, read_samples, training_rows, trigger_epoch
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.config import Mlp, WideResNet
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
-from memo_assets.store.layout import epoch_folder
+from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
 from memo_assets.training.interruption import ShouldStop, never
 from memo_assets.training.loop import CheckpointStats, train
 from memo_assets.training.schedule import steps_per_epoch
 from memo_assets.training.state import BrokenStateError, stored_step
+from memo_assets.training.trigger import Triggered
 
 
 def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
@@ -97,16 +98,22 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             if seed in moved:
                 continue
             task.export(k, folder / epoch_folder(epoch))
-            entry = {
-                "epoch": epoch,
-                "step": step,
-                "train_loss_mean": None if stats.mean_loss is None else float(stats.mean_loss[k]),
-                "train_loss_median": None if stats.median_loss is None else float(stats.median_loss[k]),
-                "learning_rate": stats.learning_rate,
-            }
-            write_json(folder / "log" / f"{epoch_folder(epoch)}.json", entry)
+            write_json(folder / "log" / f"{epoch_folder(epoch)}.json", _entry(epoch, step, stats, k))
         loss = "" if stats.mean_loss is None else f", mean training loss {stats.mean_loss.mean():.4f}"
         say(f"{seeds_in_words(item.seeds)}: epoch {epoch:g}, step {step} of {total}{loss}")
+
+    def on_trigger(epoch: float, step: int, stats: CheckpointStats, triggered: Triggered) -> None:
+        seed = item.seeds[triggered.k]
+        folder = made / f"seed={seed}"
+        if seed not in moved:
+            if epoch not in study.training.checkpoints:
+                task.export(triggered.k, folder / TRIGGER_FOLDER)
+            entry = {**_entry(epoch, step, stats, triggered.k), "is_trigger": True}
+            write_json(folder / "log" / f"{TRIGGER_FOLDER}.json", entry)
+        say(
+            f"{seeds_in_words([seed])}: epoch {epoch:g}, step {step} of {total}: trigger, the running median of the training "
+            f"loss fell from {triggered.reference:.4f} to {triggered.median:.4f}"
+        )
 
     train(
         task,
@@ -114,6 +121,7 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
         study.training,
         state_path=state,
         on_checkpoint=on_checkpoint,
+        on_trigger=on_trigger,
         on_progress=lambda done, total: on_progress(done, total, "steps"),
         should_stop=should_stop,
     )
@@ -128,10 +136,7 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
         folder = made / f"seed={seed}"
         if seed not in moved:
             if not (folder / "training.json").is_file():  # else the attempt was killed right here
-                entries = [
-                    folder / "log" / f"{epoch_folder(epoch)}.json" for epoch in study.training.checkpoints
-                ]
-                log = {"item": item.key, "checkpoints": [read_json(entry) for entry in entries]}
+                log = {"item": item.key, "checkpoints": _entries(folder / "log", study.training.checkpoints)}
                 write_json(folder / "training.json", log)
             shutil.rmtree(folder / "log", ignore_errors=True)
             replace_folder(folder, layout.adapters(seed))
@@ -143,7 +148,12 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             "packed_with": len(item.seeds),
             **cut,
         }
-        version = content_hash(*(layout.adapter(seed, epoch) for epoch in study.training.checkpoints))
+        if triggers := [entry["epoch"] for entry in log if entry.get("is_trigger")]:
+            facts["trigger_epoch"] = triggers[0]
+        weights = [layout.adapter(seed, epoch) for epoch in study.training.checkpoints]
+        if trigger_epoch(item, seed) is not None:
+            weights.append(layout.trigger_adapter(seed))
+        version = content_hash(*weights)
         results[seed] = SeedResult(data_version=version, facts=facts)
     return results
 
@@ -154,6 +164,29 @@ STEPS: dict[str, Callable[[WorkItem, OnProgress, ShouldStop], Results]] = {
     "logits": logits,
     "layer_scores": layer_scores,
 }
+
+
+def _entry(epoch: float, step: int, stats: CheckpointStats, k: int) -> dict[str, object]:
+    """What the training log says of model k at a checkpoint."""
+    return {
+        "epoch": epoch,
+        "step": step,
+        "train_loss_mean": None if stats.mean_loss is None else float(stats.mean_loss[k]),
+        "train_loss_median": None if stats.median_loss is None else float(stats.median_loss[k]),
+        "learning_rate": stats.learning_rate,
+    }
+
+
+def _entries(logs: Path, epochs: list[float]) -> list[dict]:
+    """Entries of the recipe's checkpoints and of the model's trigger, which may be at one of them; by step."""
+    entries = {
+        entry["step"]: entry
+        for entry in (read_json(logs / f"{epoch_folder(epoch)}.json") for epoch in epochs)
+    }
+    if (trigger := logs / f"{TRIGGER_FOLDER}.json").is_file():
+        entry = read_json(trigger)
+        entries[entry["step"]] = entry
+    return [entries[step] for step in sorted(entries)]
 
 
 def _steps_made(state: Path) -> int | None:

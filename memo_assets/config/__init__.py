@@ -16,7 +16,7 @@ from memo_assets.config.data import (
     TableData,
 )
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
-from memo_assets.config.recipe import Augmentation, Labels, Queries, Scores, Shadows, Training
+from memo_assets.config.recipe import Augmentation, Labels, Queries, Scores, Shadows, Training, Trigger
 from memo_assets.config.study import Study
 
 __all__ = [
@@ -43,5 +43,6 @@ __all__ = [
     "TableData",
     "TinyLlama",
     "Training",
+    "Trigger",
     "WideResNet",
 ]

@@ -34,11 +34,23 @@ class Augmentation(Config):
         return self
 
 
+class Trigger(Config):
+    """When a model's training loss has fallen far enough, its weights are kept beside the checkpoints."""
+
+    window: int = Field(
+        default=500, ge=1, description="Training losses, one per sample, of a running median."
+    )
+    drop: Share = Field(
+        default=0.95,
+        description="Share by which the running median must have fallen below the median of the first losses.",
+    )
+
+
 class Training(Config):
     """One model's training run."""
 
     added_later: ClassVar[frozenset[str]] = frozenset(
-        {"accumulation", "max_length", "loss", "optimizer", "momentum", "augmentation"}
+        {"accumulation", "max_length", "loss", "optimizer", "momentum", "augmentation", "trigger"}
     )
 
     optimizer: Literal["adamw", "sgd"] = Field(
@@ -89,6 +101,11 @@ class Training(Config):
     augmentation: Augmentation | None = Field(
         default=None,
         description="Vision studies: random flips and shifts of the images in training; by default none.",
+    )
+    trigger: Trigger | None = Field(
+        default=None,
+        description="Keep each model also after the step by which a running median of its training losses has fallen, and "
+        "predict there; scores.loss_drop then counts for nothing.",
     )
 
     @model_validator(mode="after")
@@ -185,7 +202,8 @@ class Scores(Config):
     mahalanobis_components: int = Field(default=100, ge=1, description="Principal components kept, at most.")
     loss_drop: Share = Field(
         default=0.95,
-        description="Prediction epoch: first checkpoint whose median training loss fell by this share.",
+        description="Prediction epoch: first checkpoint whose median training loss fell by this share. Of no account with "
+        "training.trigger.",
     )
 
 

@@ -89,6 +89,11 @@ class Study(Config):
             raise ValueError("training.augmentation changes images; a language study has none: remove it")
         if self.is_language and self.labels.queries is not None:
             raise ValueError("labels.queries shifts images; a language study has none: remove it")
+        if self.training.trigger is not None and self.scores.loss_drop != Scores().loss_drop:
+            raise ValueError(
+                "training.trigger says when to predict, and scores.loss_drop counts for nothing beside it: remove "
+                "scores.loss_drop, or set training.trigger.drop"
+            )
         if self.model.kind == "tiny_llama" and self.data.source != "cities":
             raise ValueError(
                 "model.kind tiny_llama pretrains on names left over from data.source cities; "

@@ -40,7 +40,7 @@ class StudySize:
         audited: models whose hidden states are scored.
         epochs: passes over the training samples.
         steps: optimizer steps of one model.
-        checkpoints: of one model.
+        checkpoints: of one model, that at its trigger among them.
         queries: forward passes of a model over its samples at each checkpoint.
     """
 

@@ -107,7 +107,7 @@ def find_sizes(study: Study, given: Given) -> Sizes:
         audited=len(study.shadows.audited),
         epochs=study.training.epochs,
         steps=max(checkpoint_steps(study.training, n_train).values()),
-        checkpoints=len(study.training.checkpoints),
+        checkpoints=len(study.training.checkpoints) + (study.training.trigger is not None),
         queries=1 if study.labels.queries is None else len(study.labels.queries.offsets),
     )
     return Sizes(size, model, lengths, config, tuple(remarks))

@@ -51,7 +51,7 @@ def fpr_over_epochs(
             marker={"size": 6}, line={"color": colors[name, layer], "width": 2.4},
             hovertemplate=f"{label}: FPR %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
-    subtitle = "Lower is better · dotted: the loss by which the prediction epoch is chosen"
+    subtitle = "Lower is better · dotted: the loss whose fall makes the prediction epoch"
     if prediction_epoch is None:
         subtitle = "The median training loss never fell far enough: there is no prediction epoch"
     else:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 WAREHOUSE_VARIABLE = "MEMO_WAREHOUSE"
 DATABASE_NAME = "memo.duckdb"
+TRIGGER_FOLDER = "trigger"  # of a checkpoint at a model's own trigger, whose epoch may be close to another's
 
 
 def warehouse_dir() -> Path:
@@ -105,6 +106,10 @@ class Layout:
     def adapter(self, seed: int, epoch: float) -> Path:
         """One model at one checkpoint."""
         return self.adapters(seed) / epoch_folder(epoch)
+
+    def trigger_adapter(self, seed: int) -> Path:
+        """One model at its own trigger, where that is at no checkpoint of the recipe."""
+        return self.adapters(seed) / TRIGGER_FOLDER
 
     def training_log(self, seed: int) -> Path:
         """Facts of one training run, one entry per checkpoint."""

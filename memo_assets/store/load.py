@@ -71,8 +71,9 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
             where=where,
         ),
     }
+    # A training log names the trigger alone, if there is any.
     entries = [
-        {"split_seed": seed, **entry}
+        {"split_seed": seed, "is_trigger": False, **entry}
         for seed in seeds
         for entry in read_json(_existing(layout, "adapters", seed))["checkpoints"]
     ]

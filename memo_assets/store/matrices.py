@@ -63,12 +63,6 @@ def _ids(connection: duckdb.DuckDBPyConnection, study: str, part: str) -> np.nda
     return ids
 
 
-def epochs_of(connection: duckdb.DuckDBPyConnection, study: str) -> np.ndarray:
-    """float64 [E], checkpoints in the warehouse, rising."""
-    query = "SELECT DISTINCT epoch FROM logits WHERE study = ? ORDER BY epoch"
-    return np.asarray(connection.execute(query, [study]).fetchnumpy()["epoch"])
-
-
 def membership(connection: duckdb.DuckDBPyConnection, study: str, n_models: int) -> np.ndarray:
     """Bool [S, N], whether each model was trained on each pool sample.
 

@@ -94,14 +94,22 @@ TABLES: dict[str, Table] = {
                 _EPOCH,
                 Column("step", "INTEGER", "Optimizer steps done."),
                 Column(
-                    "train_loss_mean", "DOUBLE", "Mean loss of batches since the last checkpoint; null at 0."
+                    "train_loss_mean",
+                    "DOUBLE",
+                    "Mean loss of batches since the recipe's last checkpoint; null at 0.",
                 ),
                 Column(
                     "train_loss_median",
                     "DOUBLE",
-                    "Median loss of samples since the last checkpoint; null at 0.",
+                    "Median loss of samples since the recipe's last checkpoint; null at 0.",
                 ),
                 Column("learning_rate", "DOUBLE", "Learning rate of the last step."),
+                Column(
+                    "is_trigger",
+                    "BOOLEAN",
+                    "Whether the model met its trigger (training.trigger) at this step; it may then be a checkpoint of this model "
+                    "alone, which has no labels.",
+                ),
             ),
         ),
         Table(

@@ -57,13 +57,18 @@ VIEWS = {
     ),
     "population_psmi": (
         """
+        WITH last_layers AS (
+          SELECT study, target_seed, epoch, predictor, layer,
+                 count(*) OVER (PARTITION BY study, epoch) AS n_here,
+                 count(DISTINCT target_seed) OVER (PARTITION BY study) AS n_audited
+          FROM predictor_evaluation WHERE predictor = 'psmi' AND is_last_layer
+        )
         SELECT s.study, s.epoch, s.sample_id, avg(s.score) AS psmi, count(*) AS n_models
-        FROM predictor_scores s
-        JOIN predictor_evaluation e USING (study, target_seed, epoch, predictor, layer)
-        WHERE s.predictor = 'psmi' AND e.is_last_layer AND isfinite(s.score)
+        FROM predictor_scores s JOIN last_layers USING (study, target_seed, epoch, predictor, layer)
+        WHERE n_here = n_audited AND isfinite(s.score)
         GROUP BY ALL
         """,
-        "PSMI of the last layer, averaged over the audited models that were trained on the sample; audit several split "
-        "seeds (shadows.audited) for a measure of the population.",
+        "PSMI of the last layer, averaged over the audited models that were trained on the sample, at the checkpoints that "
+        "all of them have; audit several split seeds (shadows.audited) for a measure of the population.",
     ),
 }

@@ -23,6 +23,7 @@ from memo_assets.training.optimizers import make_optimizer, restore_moments
 from memo_assets.training.schedule import checkpoint_steps, learning_rate, step_size, steps_per_epoch
 from memo_assets.training.state import RunState, content_hash, load_state, save_state
 from memo_assets.training.task import Task
+from memo_assets.training.trigger import Triggered, TriggerWatch
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class CheckpointStats:
 
 
 OnCheckpoint = Callable[[float, int, CheckpointStats], None]
+OnTrigger = Callable[[float, int, CheckpointStats, Triggered], None]
 OnProgress = Callable[[int, int], None]
 
 
@@ -49,6 +51,7 @@ def train(
     *,
     state_path: Path,
     on_checkpoint: OnCheckpoint,
+    on_trigger: OnTrigger | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop = never,
 ) -> None:
@@ -59,7 +62,8 @@ def train(
 
     At every checkpoint `on_checkpoint` runs first and the state is saved after it, so a run killed in between calls
     it once more for the same epoch: what it writes must be replaceable. A run that had ended calls nothing and leaves
-    the task with its final weights.
+    the task with its final weights. `on_trigger` runs when a model meets the recipe's trigger, after `on_checkpoint` if
+    that is at a checkpoint; no state is saved for it alone, so it too may be called once more.
 
     Args:
         task: the models and their data.
@@ -67,6 +71,7 @@ def train(
         recipe: the training recipe.
         state_path: file of the run's state; if it exists, the run resumes there.
         on_checkpoint: called with epoch, steps made and statistics.
+        on_trigger: called with epoch, steps made, statistics since the checkpoint before, and the model.
         on_progress: called after every step with steps made and steps in all.
         should_stop: asked after every step but the last; at the first yes the run is interrupted.
 
@@ -85,11 +90,12 @@ def train(
     optimizer = make_optimizer(parameters, recipe)
     identity = {
         "seeds": list(task.seeds),
-        "recipe": recipe.model_dump(mode="json"),
+        "recipe": recipe.settings(),
         "train_rows": content_hash(train_rows),
         "settings": dict(task.settings),
     }
     losses: list[Tensor] = []  # of the steps since the checkpoint before
+    watch = None if recipe.trigger is None else TriggerWatch(recipe.trigger, len(task.seeds))
 
     def save(step: int) -> None:
         save_state(
@@ -100,12 +106,15 @@ def train(
             step=step,
             identity=identity,
             buffers=task.buffers(),
+            trigger=None if watch is None else watch.state(),
         )
 
     began = 0
     if state_path.exists():
         state = load_state(state_path, identity)
         losses += _restore(state, task, optimizer)
+        if watch is not None:
+            watch.restore(state.trigger)
         began = state.step
     else:
         on_checkpoint(0.0, 0, CheckpointStats(0.0, None, None))
@@ -125,12 +134,16 @@ def train(
         done = step + 1
         if on_progress is not None:
             on_progress(done, total)
-        if done in epoch_at:
+        triggered = [] if watch is None else watch.after_step(losses[-1], done)
+        if done in epoch_at or triggered:
             seen = torch.cat(losses, dim=1).double().cpu().numpy()
-            on_checkpoint(
-                epoch_at[done], done, CheckpointStats(rate, seen.mean(axis=1), np.median(seen, axis=1))
-            )
-            losses.clear()
+            stats = CheckpointStats(rate, seen.mean(axis=1), np.median(seen, axis=1))
+            if done in epoch_at:
+                on_checkpoint(epoch_at[done], done, stats)
+                losses.clear()
+            for one in triggered:
+                if on_trigger is not None:
+                    on_trigger(epoch_at.get(done, done / per_epoch), done, stats, one)
         stop = done < total and should_stop()
         if stop or done in epoch_at:
             save(done)

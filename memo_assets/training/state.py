@@ -7,7 +7,7 @@ What does not: the files of a checkpoint, which the caller writes.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from memo_assets.training.optimizers import moments
 
 _LOSSES = "losses"
+_TRIGGER = "trigger/"
 
 
 class BrokenStateError(ValueError):
@@ -34,11 +35,13 @@ class RunState:
     step: optimizer steps made.
     tensors: by parameter its value and what the optimizer remembers of it; by buffer its value.
     losses: training losses [K, n] since the checkpoint before; empty right after one.
+    trigger: state of the recipe's trigger by name; empty without one.
     """
 
     step: int
     tensors: dict[str, dict[str, Tensor]]
     losses: list[Tensor]
+    trigger: dict[str, Tensor]
 
 
 def content_hash(*arrays: np.ndarray) -> str:
@@ -59,6 +62,7 @@ def save_state(
     step: int,
     identity: dict[str, object],
     buffers: dict[str, Tensor],
+    trigger: Mapping[str, Tensor] | None = None,
 ) -> None:
     """Write parameters, the optimizer's moments, buffers, losses and step as safetensors, by a temporary name and a rename.
 
@@ -70,6 +74,7 @@ def save_state(
         step: optimizer steps made.
         identity: JSON values by which `load_state` recognizes the run.
         buffers: by name; no parameter's.
+        trigger: state of the recipe's trigger by name; None without one.
     """
     tensors = {f"{name}/value": tensor.detach() for name, tensor in (parameters | buffers).items()}
     for name, parameter in parameters.items():
@@ -77,6 +82,7 @@ def save_state(
             tensors[f"{name}/{moment}"] = stored
     if losses:
         tensors[_LOSSES] = torch.cat(list(losses), dim=1)
+    tensors |= {f"{_TRIGGER}{name}": tensor for name, tensor in (trigger or {}).items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same temporary name: what killed attempts leave is overwritten and does not pile up.
     partial = path.with_name(f"{path.name}.partial")
@@ -117,13 +123,17 @@ def load_state(path: Path, identity: dict[str, object]) -> RunState:
             )
         tensors: dict[str, dict[str, Tensor]] = {}
         losses: list[Tensor] = []
+        trigger: dict[str, Tensor] = {}
         for key in stored.keys():  # noqa: SIM118 - not a mapping
             if key == _LOSSES:
                 losses.append(stored.get_tensor(key))
                 continue
+            if key.startswith(_TRIGGER):
+                trigger[key.removeprefix(_TRIGGER)] = stored.get_tensor(key)
+                continue
             name, _, part = key.rpartition("/")
             tensors.setdefault(name, {})[part] = stored.get_tensor(key)
-    return RunState(int(metadata["step"]), tensors, losses)
+    return RunState(int(metadata["step"]), tensors, losses, trigger)
 
 
 @contextmanager

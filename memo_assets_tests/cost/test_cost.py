@@ -63,6 +63,14 @@ def test_a_wide_resnet_costs_its_multiply_adds() -> None:
     assert size.multiply_adds > 5 * size.total
 
 
+def test_a_trigger_is_one_more_checkpoint_to_keep_and_to_run() -> None:
+    plain, with_trigger = (
+        find_sizes(study(DIGITS, changes), Given()).study
+        for changes in ({}, {"training.trigger": {"window": 20}})
+    )
+    assert (plain.checkpoints, with_trigger.checkpoints) == (3, 4)
+
+
 def test_a_real_model_has_the_parameters_it_is_named_after() -> None:
     sizes = find_sizes(load_study("smollm2_cities"), Given())
     assert sizes.model.total == 134_515_008

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from memo_assets.store.files import write_parquet
+from memo_assets.store.files import read_json, write_json, write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_parquet, load_samples
 from memo_assets.store.tables import WarehouseError, publish, reading
@@ -52,15 +52,25 @@ def test_a_block_fills_three_tables(layout: Layout) -> None:
         (1, 2, 1),
     ]
     assert ask("FROM checkpoints SELECT * EXCLUDE study ORDER BY ALL") == [
-        (0, 0.0, 0, None, None, 0.0),
-        (0, 1.0, 3, 1.5, 1.25, 0.01),
-        (1, 0.0, 0, None, None, 0.0),
-        (1, 1.0, 3, 2.5, 2.25, 0.01),
+        (0, 0.0, 0, None, None, 0.0, False),
+        (0, 1.0, 3, 1.5, 1.25, 0.01, False),
+        (1, 0.0, 0, None, None, 0.0, False),
+        (1, 1.0, 3, 2.5, 2.25, 0.01, False),
     ]
     (row,) = ask(
         "SELECT study, loss, logit_gap, option_logits FROM logits WHERE (split_seed, epoch, sample_id) = (1, 1, 2)"
     )
     assert row == ("s", loss(1, 1, 2), 2.0, [1.0, 1.0, 3.0])
+
+
+def test_a_checkpoint_at_a_trigger_is_marked(layout: Layout) -> None:
+    path = layout.training_log(1)
+    log = read_json(path)
+    at_trigger = {**log["checkpoints"][1], "epoch": 0.625, "step": 2, "is_trigger": True}
+    write_json(path, {**log, "checkpoints": [log["checkpoints"][0], at_trigger, log["checkpoints"][1]]})
+    assert load_all(layout)["checkpoints"] == 5
+    assert ask("SELECT split_seed, epoch, step FROM checkpoints WHERE is_trigger") == [(1, 0.625, 2)]
+    assert ask("SELECT count(*) FROM checkpoints WHERE NOT is_trigger") == [(4,)]
 
 
 def test_loading_twice_doubles_nothing_and_takes_what_is_new(layout: Layout) -> None:

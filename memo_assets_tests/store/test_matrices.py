@@ -10,7 +10,7 @@ import pytest
 from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
-from memo_assets.store.matrices import epochs_of, membership, pool_ids, query_gaps_at, shadows_at, trajectory
+from memo_assets.store.matrices import membership, pool_ids, query_gaps_at, shadows_at, trajectory
 from memo_assets.store.tables import WarehouseError, publish, reading
 
 from .small_study import loss, write_logits, write_study
@@ -35,11 +35,9 @@ def change(statement: str) -> None:
         connection.execute(statement)
 
 
-def test_pool_and_epochs(layout: Layout) -> None:
+def test_samples_of_the_pool(layout: Layout) -> None:
     with reading() as connection:
         assert pool_ids(connection, "s").tolist() == [0, 1, 2]
-        assert epochs_of(connection, "s").tolist() == [0.0, 1.0]
-        assert epochs_of(connection, "unknown").tolist() == []
 
 
 def test_membership_in_the_order_of_seed_and_sample(layout: Layout) -> None:
