@@ -25,15 +25,17 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
     """The models of the item's seeds over the study's samples, freshly initialised."""
     study, device = item.study, _device(item.study)
     if study.model.kind == "mlp":
+        from memo_assets.data.images import image_shape
         from memo_assets.training.vision import VisionTask
 
-        images = np.stack(samples["image"].to_list()).astype(np.float32)
+        images = np.stack(samples["image"].to_list(), dtype=np.float32)
         given = samples["given_index"].to_numpy().astype(np.int64)
         n_classes = int(samples["options"].map(len).max())
         return VisionTask(
             images,
             given,
             n_classes,
+            image_shape=image_shape(samples),
             hidden_widths=[study.model.width] * study.model.layers,
             seeds=item.seeds,
             device=device,

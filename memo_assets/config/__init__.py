@@ -5,7 +5,17 @@ What does not: reading files (`study_file`), data (`data`), Dagster (`study`). N
 """
 
 from memo_assets.config.compute import Compute, GpuStep, Slurm
-from memo_assets.config.data import MAX_OPTIONS, CitiesData, DigitsData, HubData, Noise, Prompt, TableData
+from memo_assets.config.data import (
+    MAX_OPTIONS,
+    CitiesData,
+    DigitsData,
+    HubData,
+    HubRows,
+    ImagesData,
+    Noise,
+    Prompt,
+    TableData,
+)
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
 from memo_assets.config.recipe import Labels, Queries, Scores, Shadows, Training
 from memo_assets.config.study import Study
@@ -18,6 +28,8 @@ __all__ = [
     "Gguf",
     "GpuStep",
     "HubData",
+    "HubRows",
+    "ImagesData",
     "Labels",
     "Lora",
     "Mlp",

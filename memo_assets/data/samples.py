@@ -31,7 +31,7 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     Returns:
         Columns sample_id (int64, the position), item_id, part ('pool' or 'test'), label_status ('true' or 'random'),
         true_label, given_label, true_index, given_index (int16, positions in options), options (list), item_group (str) where the source has groups, then text
-        and prompt (language) or image (vision), and content_hash: SHA-256 of what the model is given, the options
+        and prompt (language) or image and, where the source has shapes, image_shape (vision), and content_hash: SHA-256 of what the model is given, the options
         and the given label.
 
     Source: Dentan et al., arXiv 2409.18858: template and noise per sample.
@@ -42,7 +42,11 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     true_index = np.array(
         [row.index(label) for row, label in zip(options, frame["label"], strict=True)], dtype=np.int64
     )
-    pool, test = pool_and_test(n)
+    if "is_test" in frame:
+        is_test = frame["is_test"].to_numpy(dtype=bool)
+        pool, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    else:
+        pool, test = pool_and_test(n)
     given_index, is_random = true_index.copy(), np.zeros(n, dtype=bool)
     n_options = np.array([len(row) for row in options])
     given_index[pool], is_random[pool] = noisy_labels(
@@ -78,7 +82,9 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     else:
         images = [np.asarray(image, dtype=np.float32) for image in frame["image"]]
         samples["image"] = pd.Series(images, dtype=object)
-        seen = [image.astype("<f4").tobytes() for image in images]
+        if "image_shape" in frame:
+            samples["image_shape"] = frame["image_shape"].to_numpy()
+        seen = (image.astype("<f4").tobytes() for image in images)  # one after the other, for they are large
     samples["content_hash"] = [
         _content_hash(content, row, label)
         for content, row, label in zip(seen, options, samples["given_label"], strict=True)
@@ -115,10 +121,12 @@ def _templates(text: str, prompt: Prompt) -> list[str]:
     return prompt.templates
 
 
-def samples_schema(*, is_language: bool, has_groups: bool = False) -> pa.Schema:
+def samples_schema(*, is_language: bool, has_groups: bool = False, has_shapes: bool = False) -> pa.Schema:
     """Column types of the samples' Parquet file."""
     text = pa.string()
     seen = [("text", text), ("prompt", text)] if is_language else [("image", pa.list_(pa.float32()))]
+    if has_shapes:
+        seen.append(("image_shape", pa.list_(pa.int32())))
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -139,7 +147,11 @@ def samples_table(samples: pd.DataFrame) -> pa.Table:
     Args:
         samples: of `build_samples`.
     """
-    schema = samples_schema(is_language="prompt" in samples, has_groups="item_group" in samples)
+    schema = samples_schema(
+        is_language="prompt" in samples,
+        has_groups="item_group" in samples,
+        has_shapes="image_shape" in samples,
+    )
     table = pa.Table.from_pandas(samples, schema=schema, preserve_index=False)
     return table.replace_schema_metadata(None)  # pandas notes its own version there
 

@@ -26,9 +26,10 @@ class VisionTask:
     The options of every sample are all classes; layer l of the hidden states is the l-th hidden layer after ReLU.
 
     Args:
-        images: float32 [N, d].
+        images: float32 [N, C * H * W], channel after channel, row after row.
         given_index: int [N], the given label of each image.
         n_classes: number of classes.
+        image_shape: channels, height and width of the images.
         hidden_widths: width of each hidden layer, all equal, since hidden states are stacked over layers.
         seeds: split seeds of the pack.
         device: where to train.
@@ -43,6 +44,7 @@ class VisionTask:
         given_index: np.ndarray,
         n_classes: int,
         *,
+        image_shape: tuple[int, int, int],
         hidden_widths: Sequence[int],
         seeds: Sequence[int],
         device: torch.device | str = "cpu",
@@ -50,6 +52,11 @@ class VisionTask:
         if images.ndim != 2 or len(images) != len(given_index):
             raise ValueError(
                 f"images {images.shape} and {len(given_index)} labels given, expected [N, d] and N"
+            )
+        if images.shape[1] != math.prod(image_shape):
+            raise ValueError(
+                f"images of {images.shape[1]} values given, expected {math.prod(image_shape)}: channels, height, width are "
+                f"{image_shape}"
             )
         if given_index.min() < 0 or given_index.max() >= n_classes:
             raise ValueError(
@@ -64,6 +71,7 @@ class VisionTask:
         self.seeds = self._mlp.seeds
         self.lengths = np.ones(len(images), dtype=np.int64)
         self._device = device
+        self._image_shape = image_shape
         self._images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(device)
         self._labels = torch.from_numpy(given_index.astype(np.int64)).to(device)
         self.settings = {"samples": content_hash(images, given_index)}
@@ -86,26 +94,29 @@ class VisionTask:
             loss = _cross_entropy(logits, self._labels[index])
         return Prediction(logits, loss, torch.stack(states) if hidden else None)
 
-    def shifted(self, down: int, right: int) -> "VisionTask":
+    def queried(self, down: int, right: int, *, flipped: bool = False) -> "VisionTask":
         """The same models, their weights shared, over the images shifted by some pixels; what is left free is 0.
 
         Args:
             down: pixels down, up if negative.
             right: pixels to the right, to the left if negative.
+            flipped: whether the images are mirrored, left to right, before they are shifted.
 
         Raises:
-            ValueError: the images are not square, or are shifted out of sight.
+            ValueError: the images are shifted out of sight.
         """
-        side = math.isqrt(self._images.shape[1])
-        if side**2 != self._images.shape[1] or max(abs(down), abs(right)) >= side:
+        _, height, width = self._image_shape
+        if abs(down) >= height or abs(right) >= width:
             raise ValueError(
-                f"labels.queries: images of {self._images.shape[1]} pixels cannot be shifted by {down} down and {right} to "
-                "the right; shifting takes square images of one channel that are larger than that"
+                f"labels.queries: images of {height} x {width} pixels, shifted by {down} down and {right} to the right, are "
+                "out of sight: lower labels.queries.shift"
             )
-        there = torch.zeros(len(self._images), side, side, device=self._device)
-        here = self._images.view(-1, side, side)
-        to, of = zip(*((_overlap(side, by), _overlap(side, -by)) for by in (down, right)), strict=True)
-        there[:, to[0], to[1]] = here[:, of[0], of[1]]
+        here = self._images.view(-1, *self._image_shape)
+        here = here.flip(3) if flipped else here
+        there = torch.zeros_like(here)
+        there[:, :, _overlap(height, down), _overlap(width, right)] = here[
+            :, :, _overlap(height, -down), _overlap(width, -right)
+        ]
         task = copy.copy(self)
         task._images = there.flatten(1)  # noqa: SLF001 - of its own class
         return task
