@@ -20,6 +20,7 @@ from memo_assets.study_file import (
     read_study,
     study_files,
 )
+from memo_assets_tests.data.pictures import colours, save_pictures, settings
 from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, line_of, write_study
 
 TRAINING_FIELDS = (
@@ -126,13 +127,13 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"data.source": "mnist"},
         "source:",
-        "data.source: given 'mnist'; allowed: cities, digits, hub, table",
+        "data.source: given 'mnist'; allowed: cities, digits, hub, images, table",
     ),
     "no data set": (
         DIGITS,
         {"data.source": REMOVED},
         "data:",
-        "data.source: is missing; allowed: cities, digits, hub, table",
+        "data.source: is missing; allowed: cities, digits, hub, images, table",
     ),
     "unknown model": (
         DIGITS,
@@ -273,6 +274,27 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         {"data": {"source": "digits"}},
         "attributes:",
         "study: data.source digits holds images; model.kind pretrained reads text: use mlp",
+    ),
+    "pictures for a language model": (
+        TABLE,
+        {"data": {"source": "images", "name": "a/b", "splits": ["train"], "image": "i", "label": "l"}},
+        "attributes:",
+        "study: data.source images holds images; model.kind pretrained reads text: use mlp",
+    ),
+    "a test split that is trained on": (
+        DIGITS,
+        {
+            "data": {
+                "source": "images",
+                "name": "a/b",
+                "splits": ["train"],
+                "image": "i",
+                "label": "l",
+                "test_splits": ["train[:100]"],
+            }
+        },
+        "data:",
+        "data: split 'train' is named twice in splits and test_splits: no image may be two samples",
     ),
     "17 options": (
         TABLE,
@@ -466,6 +488,22 @@ def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
     hub = read_study(write_study(tmp_path / "mine", TABLE))
     assert hub.model.kind == "pretrained"
     assert hub.model.name == "some/model"
+
+
+def test_a_directory_of_pictures_is_relative_to_the_study_file_and_checked(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "mine" / "saved", {"train": colours(60, 0), "test": colours(12, 1)})
+    data = settings(Path("saved"), test_splits=["test"])
+    path = write_study(tmp_path / "mine", changed(DIGITS, {"data": data}))
+    study = read_study(path)
+    assert study.data.source == "images"
+    assert study.data.name == str(tmp_path / "mine" / "saved")
+    facts = check_study(path)
+    assert facts["samples"] == "72 (60 pool, 12 test)"
+    assert facts["models"] == "4, each trained on 30 samples"
+    elsewhere = changed(DIGITS, {"data": {**data, "name": "lab/pictures"}})
+    elsewhere = read_study(write_study(tmp_path / "mine", elsewhere))
+    assert elsewhere.data.source == "images"
+    assert elsewhere.data.name == "lab/pictures"
 
 
 def rows(n: int = 30) -> list[str]:

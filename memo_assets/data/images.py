@@ -62,7 +62,9 @@ def load_images(data: ImagesData) -> pd.DataFrame:
     items = pd.concat(frames, ignore_index=True)
     named = [names for names in classes if names is not None]
     if any(names != classes[0] for names in classes):
-        raise DataError(f"{data.name}: the splits name the classes of column {data.label!r} differently, {named}")
+        raise DataError(
+            f"{data.name}: the splits name the classes of column {data.label!r} differently, {named}"
+        )
     found = items["label"].dropna().unique()
     options = named[0] if named else sorted(found, key=lambda name: (_number(name), name))
     items["options"] = [options] * len(items)

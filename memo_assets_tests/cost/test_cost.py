@@ -1,5 +1,7 @@
 """Estimates against values worked out by hand, and against what a model really has."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -10,6 +12,7 @@ from memo_assets.cost.report import cost_lines
 from memo_assets.cost.sizes import Given, find_sizes
 from memo_assets.study import load_study
 from memo_assets.study_file import StudyError
+from memo_assets_tests.data.pictures import colours, save_pictures, settings
 from memo_assets_tests.studies import CITIES, DIGITS, study
 
 SIZE = StudySize(
@@ -35,6 +38,22 @@ def test_sizes_of_a_network_are_those_of_its_layers() -> None:
     sizes = find_sizes(study(DIGITS), Given())
     assert sizes.model.total == 64 * 8 + 8 + 8 * 8 + 8 + 8 * 10 + 10
     assert (sizes.study.samples, sizes.study.n_train, sizes.study.tokens) == (90, 40, 1)
+
+
+def test_sizes_of_images_in_colour_with_test_samples_of_their_own(tmp_path: Path) -> None:
+    folder = save_pictures(tmp_path / "pictures", {"train": colours(60, 0), "test": colours(30, 1)})
+    of = study(DIGITS, {"data": settings(folder, test_splits=["test"])})
+    sizes = find_sizes(of, Given())
+    assert sizes.model.total == 3 * 4 * 5 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3
+    assert (sizes.study.samples, sizes.study.n_train, sizes.study.queries) == (90, 30, 1)
+    mirrored = study(DIGITS, {"data.items": 90, "labels.queries": {"shift": 1, "flip": True}})
+    assert find_sizes(mirrored, Given()).study.queries == 18
+    assert find_sizes(of, Given(samples=900)).study.n_train == 300
+    nowhere = study(DIGITS, {"data": settings(Path("nobody/nothing"))})
+    with pytest.raises(
+        StudyError, match=r"memo fetch STUDY.*; without the data, the size of its images is unknown"
+    ):
+        find_sizes(nowhere, Given(samples=900, tokens=1))
 
 
 def test_a_real_model_has_the_parameters_it_is_named_after() -> None:

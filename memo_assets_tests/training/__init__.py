@@ -69,7 +69,9 @@ def vision_task(seeds: list[int]) -> VisionTask:
     """64 random images of 12 pixels, three classes, hidden layers 10 and 10."""
     rng = np.random.default_rng(6)
     images = rng.random((64, 12), dtype=np.float32)
-    return VisionTask(images, rng.integers(0, 3, 64), 3, image_shape=(3, 2, 2), hidden_widths=[10, 10], seeds=seeds)
+    return VisionTask(
+        images, rng.integers(0, 3, 64), 3, image_shape=(3, 2, 2), hidden_widths=[10, 10], seeds=seeds
+    )
 
 
 def train_rows(seeds: list[int], n: int = 40) -> np.ndarray:
