@@ -56,7 +56,7 @@ def read_piece(data: HubRows, piece: str, wanted: Sequence[str], *, field: str =
     match = SPLIT_PIECE.fullmatch(piece)
     assert match is not None
     split, first = match[1], None if match[2] is None else int(match[2])
-    rows = _split(data, split, field)
+    rows = _split(data, split, field).with_format(None)  # a directory keeps the format it was saved with
     lacking = [name for name in wanted if name not in rows.column_names]
     if lacking:
         raise DataError(f"{data.name}: column {lacking[0]!r} is missing; it has {rows.column_names}")

@@ -20,7 +20,7 @@ from memo_assets.data.samples import build_samples, samples_table
 from memo_assets.data.splits import pool_and_test
 from memo_assets_tests.studies import DIGITS, study
 
-from .pictures import NAMES, colours, picture, save_pictures, settings
+from .pictures import NAMES, colours, picture, picture_rows, save_pictures, settings
 
 # Two by two, red, green and blue from 0 to 255.
 COLOUR = [[[255, 0, 51], [0, 102, 0]], [[204, 0, 0], [0, 0, 255]]]
@@ -174,6 +174,14 @@ def test_too_many_classes(tmp_path: Path) -> None:
     wanted = data(save_pictures(tmp_path / "made", {"train": rows}, label))
     with pytest.raises(DataError, match=r"17 options \(class 0, class 1, class 2, \.\.\.\), more than 16"):
         load_items(wanted, 0, tmp_path)
+
+
+def test_the_format_of_a_saved_directory_is_of_no_account(tmp_path: Path) -> None:
+    rows = picture_rows([(picture(COLOUR), k) for k in (10, 9)], Value("int64"))
+    DatasetDict({"train": rows.with_format("torch")}).save_to_disk(tmp_path / "made")
+    frame = load_images(data(tmp_path / "made"))
+    assert frame["label"].tolist() == ["10", "9"]
+    assert frame["image"].iloc[0].sum() == pytest.approx(1 + 0.8 + 0.4 + 0.2 + 1)
 
 
 def test_a_row_without_a_class_or_a_picture_is_named(tmp_path: Path) -> None:

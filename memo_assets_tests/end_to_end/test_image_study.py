@@ -34,13 +34,14 @@ def test_a_study_of_pictures_runs_from_raw_data_to_report(
     changes = {
         "data": settings(folder, test_splits=["test"]),
         "noise.share": 0.1,
+        "shadows.models": 10,
         "training.learning_rate": 0.05,
         "training.epochs": 8,
         "training.checkpoints": [0, 1, 4, 8],
         "labels": {"attack": "loo_lira", "queries": {"shift": 1, "flip": True}},
         "scores": {"psmi_directions": 20, "smi_directions": 2},
         "show_text": True,
-        "compute": {"device": "cpu", "pack": 2, "workers": 1, "threads": 1},
+        "compute": {"device": "cpu", "pack": 5, "workers": 1, "threads": 1},
     }
     of, recorder = study(DIGITS, changes), Recorder()
     definitions = build_defs([of], {"observer": recorder, "executor": executor})
