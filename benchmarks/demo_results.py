@@ -9,7 +9,8 @@ import os
 import time
 from pathlib import Path
 
-from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.analysis.facts import Facts, facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
@@ -71,7 +72,7 @@ def main() -> None:
 
 
 HEAD = """\
-| study, data seed | accuracy train / test | noisy / wrong labels in the top 10 % | epoch | PSMI last layer | PSMI best layer | loss | logit gap | random |
+| study, data seed | accuracy train / test | noisy / wrong labels / canaries in the top 10 % | epoch | PSMI last layer | PSMI best layer | loss | logit gap | random |
 |---|---|---|---|---|---|---|---|---|"""
 
 
@@ -89,7 +90,8 @@ def row(subject: Subject) -> str:
     epoch = subject.prediction_epoch
     return (
         f"| {subject.study.name}, {subject.study.data_seed} "
-        f"| {known.train_accuracy:.3f} / {known.test_accuracy:.3f} | {known.noisy_in_top:.0%} / {known.wrong_in_top:.0%} "
+        f"| {known.train_accuracy:.3f} / {known.test_accuracy:.3f} | {known.noisy_in_top:.0%} / {known.wrong_in_top:.0%} / "
+        f"{'none' if known.canaries_in_top is None else f'{known.canaries_in_top:.0%}'} "
         f"| {'none' if epoch is None else f'{epoch:g}'} | {' | '.join(cells)} |"
     )
 

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from memo_assets.analysis.frames import Facts, Subject, facts, results
+from memo_assets.analysis.facts import Facts, facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.analysis.published import SOURCE
 from memo_assets.compute.items import Progress as WorkerProgress
 from memo_assets.compute.items import WorkItem
@@ -154,6 +155,8 @@ def _caption(subject: Subject, known: Facts) -> str:
         if known.noisy_in_top is None
         else f"{known.noisy_in_top:.0%} of noisy labels memorized"
     )
+    if known.canaries_in_top is not None:
+        noisy += f", {known.canaries_in_top:.0%} of canaries"
     return (
         f"{subject.study.shadows.models} models; accuracy: train {known.train_accuracy:.3f}, "
         f"test {known.test_accuracy:.3f}; {noisy}; {when}. "

@@ -46,12 +46,19 @@ _VISION_FIGURE_STEPS: dict[str, Step] = {
     name: Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",))
     for name in ("figure_roc_by_eta", "figure_auc_by_eta")
 }
-FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS)
+# Of studies with canaries alone, and asked of all models as labels are.
+_CANARY_FIGURE_STEPS: dict[str, Step] = {
+    "figure_canaries": Step(
+        ("samples", "shadow_logits", "predictor_scores", "predictor_evaluation"),
+        ("title", "canaries.kind", "shadows.models"),
+    )
+}
+FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS, *_CANARY_FIGURE_STEPS)
 
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
-    "samples": Step(("raw_dataset",), ("data_seed", "noise", "prompt")),
-    "split_masks": Step(("samples",), ("shadows.train_share",)),
+    "samples": Step(("raw_dataset",), ("data_seed", "noise", "canaries", "prompt")),
+    "split_masks": Step(("samples",), ("shadows.train_share", "shadows.membership")),
     "base_model": Step(("raw_dataset",), ("model",)),
     "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
     "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=3),
@@ -96,9 +103,9 @@ def steps(study: Study) -> dict[str, Step]:
         for name, step in _STEPS.items()
         if name != "base_model"
     }
+    figures = {**_VISION_FIGURE_STEPS, **(_CANARY_FIGURE_STEPS if study.canaries is not None else {})}
     report = own.pop("report")
-    upstream = (*report.upstream, *_VISION_FIGURE_STEPS)
-    return {**own, **_VISION_FIGURE_STEPS, "report": replace(report, upstream=upstream)}
+    return {**own, **figures, "report": replace(report, upstream=(*report.upstream, *figures))}
 
 
 def code_versions(study: Study) -> dict[str, str]:

@@ -33,7 +33,7 @@ def _check_data(study: Study) -> dict[str, object]:
     from memo_assets.data.errors import DataMissingError
     from memo_assets.data.items import load_items
     from memo_assets.data.samples import build_samples
-    from memo_assets.data.splits import split_mask
+    from memo_assets.data.splits import training_positions
     from memo_assets.training.schedule import checkpoint_steps, steps_per_epoch
 
     try:
@@ -50,7 +50,10 @@ def _check_data(study: Study) -> dict[str, object]:
         )
     alone: dict[int, list[str]] = {}
     for seed in study.shadows.audited:
-        labels = pool["given_label"].iloc[split_mask(len(pool), study.shadows.train_share, seed)]
+        rows = training_positions(
+            len(pool), study.shadows.train_share, seed, membership=study.shadows.membership
+        )
+        labels = pool["given_label"].iloc[rows]
         counts = labels.value_counts().sort_index()
         if rare := counts.index[counts == 1].tolist():
             alone[seed] = rare

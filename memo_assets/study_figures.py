@@ -200,6 +200,14 @@ def _auc_by_eta(subject: "Subject") -> "go.Figure":
     return auc_over_eta(auc_by_eta(subject), title=title, when=_when(subject), chosen=chosen)
 
 
+def _canaries(subject: "Subject") -> "go.Figure":
+    from memo_assets.analysis.canaries import told_by_predictors, told_by_the_attack
+    from memo_assets.figures.canaries import canary_roc
+
+    title = f"{subject.study.title}: canaries"
+    return canary_roc(told_by_predictors(subject), told_by_the_attack(subject), title=title)
+
+
 # In the order of the report.
 STUDY_FIGURES: tuple[StudyFigure, ...] = (
     StudyFigure(
@@ -313,6 +321,14 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         description="AUC of the predictors where log-LiRA of at least 1 to 10 means memorized.",
         heading="From eta 1 to 10",
         text="The same labels at more values of eta, and how many samples they call memorized.",
+    ),
+    StudyFigure(
+        name="figure_canaries",
+        draw=_canaries,
+        description="ROC curves: predictors tell canaries from other samples, the attack tells members from others.",
+        heading="Whether canaries stand out",
+        text="Left, where canaries are out of distribution: predictors tell them from the other training samples. Right: "
+        "leave-one-out LiRA tells the models that were trained on a sample from the others, at the last checkpoint.",
     ),
 )
 

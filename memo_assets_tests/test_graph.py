@@ -13,7 +13,7 @@ ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
 WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
-OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta"}
+OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta", "figure_canaries"}
 SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_VISION
 STABILITY = {"label_stability", "figure_label_stability"}
 LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
@@ -25,6 +25,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("noise.share", 0.1, SAMPLES_DOWN),
     ("prompt.templates", ["{text}:"], SAMPLES_DOWN),
     ("shadows.train_share", 0.6, SAMPLES_DOWN - {"samples"}),
+    ("shadows.membership", "paired", SAMPLES_DOWN - {"samples"}),
     ("model.epochs", 2, {"base_model", *ADAPTERS_DOWN}),
     ("lora.rank", 3, ADAPTERS_DOWN),
     ("training.learning_rate", 0.02, ADAPTERS_DOWN),
@@ -74,7 +75,7 @@ def test_a_changed_field_marks_the_steps_that_read_it_and_all_below(
 
 def test_no_block_of_settings_is_forgotten() -> None:
     blocks = {field.split(".")[0] for field, *_ in CHANGES}
-    assert blocks == set(Study.model_fields)
+    assert blocks | {"canaries"} == set(Study.model_fields)  # of image studies, tested below
     read = {field.split(".")[0] for step in steps(study(CITIES)).values() for field in step.fields}
     assert set(Study.model_fields) - read == {"name", "compute"}
 
@@ -118,8 +119,9 @@ def test_spelling_out_a_default_changes_nothing() -> None:
 
 def test_a_vision_study_has_no_base_model() -> None:
     vision = steps(study(DIGITS))
-    assert set(vision) == (ALL - {"base_model"}) | OF_VISION
-    assert set(vision["report"].upstream) >= OF_VISION
+    own = {"figure_roc_by_eta", "figure_auc_by_eta"}
+    assert set(vision) == (ALL - {"base_model"}) | own
+    assert set(vision["report"].upstream) >= own
     assert all("base_model" not in step.upstream for step in vision.values())
     assert "base_model" in steps(study(TABLE))["adapters"].upstream
 
@@ -156,3 +158,10 @@ def test_queries_that_are_not_mirrored_are_those_of_before_there_were_mirrored_o
     assert code_versions(spelled_out)["logits"] == before
     monkeypatch.setattr(Queries, "added_later", frozenset())
     assert code_versions(shifted)["logits"] != before  # the field would count
+
+
+def test_a_study_with_canaries_has_their_figure_and_new_samples():
+    before = code_versions(study(DIGITS))
+    after = code_versions(study(DIGITS, {"canaries": {"kind": "ood", "count": 5}}))
+    assert after.keys() - before.keys() == {"figure_canaries"}
+    assert {name for name in before if before[name] == after[name]} == {"raw_dataset"}

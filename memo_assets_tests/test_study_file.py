@@ -54,7 +54,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"datas": {}},
         "datas:",
-        "datas: unknown field; allowed here: compute, data, data_seed, description, labels, lora, model, name, "
+        "datas: unknown field; allowed here: canaries, compute, data, data_seed, description, labels, lora, model, name, "
         "noise, prompt, scores, shadows, show_text, title, training",
     ),
     "field of another source": (
@@ -115,7 +115,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"shadows": None},
         "shadows:",
-        "shadows: given nothing; expected a block with fields among audited, block, models, train_share",
+        "shadows: given nothing; expected a block with fields among audited, block, membership, models, train_share",
     ),
     "wrong literal": (
         DIGITS,
@@ -262,6 +262,26 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         {"lora": {"rank": 1, "alpha": 1.0}},
         "attributes:",
         "study: a vision study has no use for the block `lora`: remove it",
+    ),
+    "pairs of five models": (
+        DIGITS,
+        {"shadows.membership": "paired", "shadows.models": 5},
+        "shadows:",
+        "shadows: membership paired shares the pool out between two models each: 5 models with train_share = 0.5 given, "
+        "expected an even number with train_share 0.5",
+    ),
+    "pairs that take two fifths": (
+        DIGITS,
+        {"shadows.membership": "paired", "shadows.train_share": 0.4},
+        "shadows:",
+        "shadows: membership paired shares the pool out between two models each: 4 models with train_share = 0.4 given, "
+        "expected an even number with train_share 0.5",
+    ),
+    "canaries of sentences": (
+        TABLE,
+        {"canaries": {"kind": "ood", "count": 3}},
+        "attributes:",
+        "study: a language study has no use for the block `canaries`: remove it",
     ),
     "queries of sentences": (
         TABLE,

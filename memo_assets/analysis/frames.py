@@ -1,7 +1,6 @@
 """The data frames that figures draw, by SQL over the warehouse."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import duckdb
 import pandas as pd
@@ -9,6 +8,8 @@ import pandas as pd
 from memo_assets.analysis.predictors import target_prediction_epoch
 from memo_assets.config import Study
 
+# What a sample is shown as; an image out of distribution has no true label to speak of.
+STATUS = "CASE WHEN canary = 'ood' THEN 'canary' ELSE label_status END AS label_status"
 SHOWN = ["psmi", "loss", "logit_gap", "mahalanobis", "early_log_lira", "random"]
 
 
@@ -59,10 +60,10 @@ class Subject:
 
 
 def label_scores(subject: Subject) -> pd.DataFrame:
-    """epoch, score (of the study's attack), label_status of every training sample at every trained checkpoint."""
+    """epoch, score (of the attack), label_status (or canary) of every training sample at every trained checkpoint."""
     return subject.frame(
-        """
-        SELECT epoch, score, label_status
+        f"""
+        SELECT epoch, score, {STATUS}
         FROM memorization JOIN samples USING (study, sample_id)
         WHERE study = $study AND target_seed = $target AND epoch > 0 ORDER BY epoch, sample_id
         """
@@ -74,7 +75,7 @@ def training_curves(subject: Subject) -> pd.DataFrame:
     return subject.frame(
         """
         SELECT l.epoch, CASE WHEN s.part = 'test' THEN 'test' WHEN s.label_status = 'random'
-                        THEN 'train, noisy labels' ELSE 'train' END AS part,
+                        THEN 'train, noisy labels' WHEN s.canary = 'ood' THEN 'train, canaries' ELSE 'train' END AS part,
                median(l.loss) AS median_loss, avg(l.loss) AS mean_loss,
                avg((l.logit_gap > 0)::INTEGER) AS accuracy
         FROM logits l JOIN samples s USING (study, sample_id)
@@ -203,113 +204,9 @@ def attack_scores(subject: Subject) -> pd.DataFrame:
 def population_ranks(subject: Subject) -> pd.DataFrame:
     """counterfactual, attack_success_rate, label_status of every pool sample at the last checkpoint."""
     return subject.frame(
-        """
-        SELECT counterfactual, attack_success_rate, label_status
+        f"""
+        SELECT counterfactual, attack_success_rate, {STATUS}
         FROM population_memorization JOIN samples USING (study, sample_id)
         WHERE study = $study QUALIFY epoch = max(epoch) OVER () ORDER BY sample_id
         """
     )
-
-
-def at_risk(subject: Subject, limit: int = 25) -> pd.DataFrame:
-    """The training samples with the lowest PSMI in the last layer at the judged epoch, with what became of them."""
-    return subject.frame(
-        """
-        SELECT p.sample_id, s.text, s.given_label, s.true_label, s.label_status, p.score AS psmi,
-               m.log_lira_clipped AS log_lira, m.memorized
-        FROM (SELECT * FROM predictor_scores
-              WHERE study = $study AND target_seed = $target AND predictor = 'psmi' AND epoch = $epoch
-              QUALIFY layer = max(layer) OVER ()) p
-        JOIN samples s USING (study, sample_id)
-        JOIN (SELECT * FROM memorization WHERE study = $study AND target_seed = $target
-              QUALIFY epoch = max(epoch) OVER ()) m USING (study, sample_id)
-        ORDER BY p.score LIMIT $limit
-        """,
-        epoch=subject.judged_epoch,
-        limit=limit,
-    )
-
-
-@dataclass(frozen=True)
-class Facts:
-    """Training facts and label facts of one audited model at the last checkpoint.
-
-    Attributes:
-        samples, pool, test, train: numbers of samples; train = those the audited model was trained on.
-        noisy_share: share of training samples whose label was redrawn at random.
-        loss_at_start, loss_at_end: median training loss, nats.
-        train_accuracy, test_accuracy: share of samples that the given label fits.
-        noisy_in_top: share of the redrawn training samples that are memorized; None without any.
-        wrong_in_top: share of the training samples with a wrong label that are memorized; None without any.
-    """
-
-    samples: int
-    pool: int
-    test: int
-    train: int
-    noisy_share: float
-    loss_at_start: float
-    loss_at_end: float
-    train_accuracy: float
-    test_accuracy: float
-    noisy_in_top: float | None
-    wrong_in_top: float | None
-
-
-def facts(subject: Subject) -> Facts:
-    """Training facts and label facts of the audited model."""
-    counts = subject.frame(
-        """
-        SELECT count(*) AS samples, count(*) FILTER (part = 'pool') AS pool, count(*) FILTER (part = 'test') AS test
-        FROM samples WHERE study = $study
-        """
-    ).iloc[0]
-    labels = subject.frame(
-        """
-        SELECT count(*) AS train, avg((label_status = 'random')::INTEGER) AS noisy_share,
-               avg(memorized::INTEGER) FILTER (label_status = 'random') AS noisy_in_top,
-               avg(memorized::INTEGER) FILTER (given_label != true_label) AS wrong_in_top
-        FROM memorization JOIN samples USING (study, sample_id)
-        WHERE study = $study AND target_seed = $target
-          AND epoch = (SELECT max(epoch) FROM memorization WHERE study = $study AND target_seed = $target)
-        """
-    ).iloc[0]
-    curves = subject.frame(
-        """
-        SELECT part, epoch, median_loss, accuracy FROM training_measures
-        WHERE study = $study AND split_seed = $target ORDER BY epoch
-        """
-    )
-    train, test = (curves[curves["part"] == part] for part in ("train", "test"))
-    return Facts(
-        samples=int(counts["samples"]),
-        pool=int(counts["pool"]),
-        test=int(counts["test"]),
-        train=int(labels["train"]),
-        noisy_share=float(labels["noisy_share"]),
-        loss_at_start=float(train["median_loss"].iloc[0]),
-        loss_at_end=float(train["median_loss"].iloc[-1]),
-        train_accuracy=float(train["accuracy"].iloc[-1]),
-        test_accuracy=float(test["accuracy"].iloc[-1]),
-        noisy_in_top=_number(labels["noisy_in_top"]),
-        wrong_in_top=_number(labels["wrong_in_top"]),
-    )
-
-
-def results(subject: Subject) -> pd.DataFrame:
-    """Per predictor at the judged epoch: last and best layer, AUC, FPR at TPR .75, TPR at FPR 1 %, default rule."""
-    return subject.frame(
-        """
-        SELECT predictor, layer, is_last_layer, auc, fpr_at_tpr, tpr_at_fpr_01, precision_at_k, rule_fpr, rule_tpr,
-               layer > 0 AND auc = max(auc) OVER (PARTITION BY predictor) AS is_best_layer
-        FROM predictor_evaluation
-        WHERE study = $study AND target_seed = $target AND epoch = $epoch
-        QUALIFY is_last_layer OR is_best_layer
-        ORDER BY auc DESC, predictor, layer
-        """,
-        epoch=subject.judged_epoch,
-    )
-
-
-def _number(value: Any) -> float | None:
-    return None if pd.isna(value) else float(value)

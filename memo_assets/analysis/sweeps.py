@@ -80,22 +80,29 @@ def roc_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> pd.DataFrame:
     """
     scores, frames = judged_scores(subject), [pd.DataFrame(columns=[*_BY_ETA, "fpr", "tpr", "auc"])]
     for eta, labels in _labels_by_eta(subject, etas).items():
-        for predictor, layer, values, memorized in _split_scores(scores, labels):
-            riskier = PREDICTORS[predictor].higher_is_riskier
-            fpr, tpr, _ = roc(values, memorized, higher_is_riskier=riskier)
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "eta": eta,
-                        "n_memorized": int(labels.sum()),
-                        "predictor": predictor,
-                        "layer": layer,
-                        "fpr": fpr,
-                        "tpr": tpr,
-                        "auc": evaluate(values, memorized, higher_is_riskier=riskier).auc,
-                    }
-                )
-            )
+        curves = roc_of(scores, labels)
+        if not curves.empty:
+            curves.insert(0, "eta", eta)
+            curves.insert(1, "n_memorized", int(labels.sum()))
+            frames.append(curves)
+    return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def roc_of(scores: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
+    """predictor, layer, fpr, tpr, auc: the points of a ROC curve of each predictor.
+
+    Args:
+        scores: predictor, layer, sample_id, score.
+        labels: what is to be told, bool by sample_id; a predictor whose finite scores it does not split has no rows.
+    """
+    frames = [pd.DataFrame(columns=["predictor", "layer", "fpr", "tpr", "auc"])]
+    for predictor, layer, values, positive in _split_scores(scores, labels):
+        riskier = PREDICTORS[predictor].higher_is_riskier
+        fpr, tpr, _ = roc(values, positive, higher_is_riskier=riskier)
+        auc = evaluate(values, positive, higher_is_riskier=riskier).auc
+        frames.append(
+            pd.DataFrame({"predictor": predictor, "layer": layer, "fpr": fpr, "tpr": tpr, "auc": auc})
+        )
     return pd.concat(frames[1:] or frames, ignore_index=True)
 
 

@@ -69,7 +69,8 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         import pandas as pd
 
         from memo_assets.analysis.evaluation import predictor_evaluation as compute
-        from memo_assets.analysis.frames import Subject, facts, results
+        from memo_assets.analysis.facts import facts, results
+        from memo_assets.analysis.frames import Subject
         from memo_assets.store.tables import reading
 
         targets = study.shadows.audited

@@ -46,7 +46,8 @@ def _content(connection, study: Study, layout: Layout):
     import yaml
 
     from memo_assets.analysis.evaluation import TPR_OBJECTIVE
-    from memo_assets.analysis.frames import Subject, at_risk, facts, results, training_curves
+    from memo_assets.analysis.facts import at_risk, facts, results
+    from memo_assets.analysis.frames import Subject, training_curves
     from memo_assets.figures.report import ReportContent, Summary
 
     subject = Subject(connection, study, study.shadows.audited[0])

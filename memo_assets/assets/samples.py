@@ -85,7 +85,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        from memo_assets.data.splits import split_mask
+        from memo_assets.data.splits import training_positions
         from memo_assets.store.files import content_hash, write_parquet
 
         layout = Layout.of(study.name)
@@ -93,7 +93,8 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         pool = table.column("sample_id").to_numpy()[np.asarray(table.column("part").to_pylist()) == "pool"]
         for partition in context.partition_keys:
             seed = int(partition)
-            ids = pool[split_mask(len(pool), study.shadows.train_share, seed)]
+            of = study.shadows
+            ids = pool[training_positions(len(pool), of.train_share, seed, membership=of.membership)]
             write_parquet(layout.split_mask(seed), pa.table({"sample_id": ids}))
             version = content_hash(layout.split_mask(seed))
             record_partition(

@@ -7,6 +7,7 @@ What does not: reading files (`study_file`), data (`data`), Dagster (`study`). N
 from memo_assets.config.compute import Compute, GpuStep, Slurm
 from memo_assets.config.data import (
     MAX_OPTIONS,
+    Canaries,
     CitiesData,
     DigitsData,
     HubData,
@@ -22,6 +23,7 @@ from memo_assets.config.study import Study
 
 __all__ = [
     "MAX_OPTIONS",
+    "Canaries",
     "CitiesData",
     "Compute",
     "DigitsData",

@@ -203,3 +203,15 @@ class Noise(Config):
     share: float = Field(
         ge=0, le=1, description="Probability that a pool label is redrawn among the options."
     )
+
+
+class Canaries(Config):
+    """Samples of the pool set apart to see how they are memorized; each model trains on some of them as on any other."""
+
+    kind: Literal["clean", "ood"] = Field(
+        description="clean: ordinary samples, marked. ood: their images become pieces of photographs, which belong to no "
+        "class, and their labels are drawn."
+    )
+    count: int = Field(
+        ge=1, description="Number of canaries, among the samples whose label noise left alone."
+    )

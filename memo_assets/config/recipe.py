@@ -81,8 +81,15 @@ class Training(Config):
 class Shadows(Config):
     """The models of the study: split seeds 0 .. models - 1, each trained on its own share of the pool."""
 
+    added_later: ClassVar[frozenset[str]] = frozenset({"membership"})
+
     models: int = Field(ge=4, le=10_000, description="Number of models; below 33, labels are unstable.")
     train_share: Share = Field(default=0.5, description="Share of the pool in each model's training set.")
+    membership: Literal["drawn", "paired"] = Field(
+        default="drawn",
+        description="drawn: every model draws its samples for itself. paired: split seeds 2k and 2k + 1 share the pool out "
+        "between them, so that each sample is in exactly half of the models; takes train_share 0.5.",
+    )
     audited: list[Seed] = Field(
         default=[0],
         min_length=1,
@@ -103,6 +110,11 @@ class Shadows(Config):
         if -(-self.models // self.block) > 99:
             raise ValueError(
                 f"{self.models} models in blocks of {self.block} make more than 99 blocks; raise shadows.block"
+            )
+        if self.membership == "paired" and (self.models % 2 or self.train_share != 0.5):
+            raise ValueError(
+                f"membership paired shares the pool out between two models each: {self.models} models with train_share = "
+                f"{self.train_share:g} given, expected an even number with train_share 0.5"
             )
         wrong = [seed for seed in self.audited if seed >= self.models]
         if wrong:

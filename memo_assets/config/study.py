@@ -1,16 +1,29 @@
 """All settings of one study, and the checks across its blocks."""
 
+from typing import ClassVar
+
 from pydantic import Field, field_validator, model_validator
 
 from memo_assets.config.base import COMPARISON, NAME_PATTERN, Config, Seed
 from memo_assets.config.compute import Compute
-from memo_assets.config.data import CitiesData, DigitsData, HubData, ImagesData, Noise, Prompt, TableData
+from memo_assets.config.data import (
+    Canaries,
+    CitiesData,
+    DigitsData,
+    HubData,
+    ImagesData,
+    Noise,
+    Prompt,
+    TableData,
+)
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
 
 class Study(Config):
     """One data set x one base model x one recipe. All its assets live under its name."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"canaries"})
 
     name: str = Field(
         pattern=NAME_PATTERN, description="Lower-case letters, digits and _; prefix of all assets."
@@ -24,6 +37,7 @@ class Study(Config):
         default=0, description="Seed of the draws of items, prompt templates and label noise."
     )
     noise: Noise = Field(default=Noise(share=0.0), description="Label noise on the pool.")
+    canaries: Canaries | None = Field(default=None, description="Vision studies only: canaries in the pool.")
     prompt: Prompt | None = Field(default=None, description="Language studies only: how samples become text.")
     model: TinyLlama | Pretrained | Gguf | Mlp = Field(
         discriminator="kind", description="The model that is trained."
@@ -76,6 +90,8 @@ class Study(Config):
         if not self.is_language and (self.training.max_length is not None or self.training.loss != "answer"):
             extra = "loss" if self.training.max_length is None else "max_length"
             raise ValueError(f"a vision study has no tokens: remove training.{extra}")
+        if self.is_language and self.canaries is not None:
+            raise ValueError("a language study has no use for the block `canaries`: remove it")
         if self.is_language and self.labels.queries is not None:
             raise ValueError("labels.queries shifts images; a language study has none: remove it")
         if self.model.kind == "tiny_llama" and self.data.source != "cities":

@@ -76,11 +76,17 @@ def image_shape(samples: pd.DataFrame) -> tuple[int, int, int]:
 
     Args:
         samples: of a vision study; without a column image_shape its images are square and have one channel.
+
+    Raises:
+        DataError: they are not square.
     """
     if "image_shape" in samples:
         channels, height, width = map(int, samples["image_shape"].iloc[0])
         return channels, height, width
-    side = math.isqrt(len(samples["image"].iloc[0]))
+    size = len(samples["image"].iloc[0])
+    side = math.isqrt(size)
+    if side**2 != size:
+        raise DataError(f"images of {size} values without a shape, expected square ones of one channel")
     return 1, side, side
 
 

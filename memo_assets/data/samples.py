@@ -12,7 +12,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from memo_assets.config import Prompt, Study
+from memo_assets.config import Canaries, Prompt, Study
+from memo_assets.data.canaries import canary_labels, photo_tiles, place_canaries
+from memo_assets.data.images import image_shape
 from memo_assets.data.items import Items
 from memo_assets.data.noise import noisy_labels, template_index
 from memo_assets.data.splits import pool_and_test
@@ -26,13 +28,14 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
 
     Args:
         items: checked items.
-        study: reads data_seed, noise and prompt.
+        study: reads data_seed, noise, canaries and prompt.
 
     Returns:
         Columns sample_id (int64, the position), item_id, part ('pool' or 'test'), label_status ('true' or 'random'),
         true_label, given_label, true_index, given_index (int16, positions in options), options (list), item_group (str) where the source has groups, then text
-        and prompt (language) or image and, where the source has shapes, image_shape (vision), and content_hash: SHA-256 of what the model is given, the options
-        and the given label.
+        and prompt (language) or image and, where the source has shapes, image_shape (vision), canary ('clean', 'ood' or
+        null) where the study has canaries, and content_hash: SHA-256 of what the model is given, the options and the
+        given label.
 
     Source: Dentan et al., arXiv 2409.18858: template and noise per sample.
     """
@@ -69,6 +72,8 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     )
     if "item_group" in frame:
         samples["item_group"] = frame["item_group"].to_numpy()
+    if "image_shape" in frame:
+        samples["image_shape"] = frame["image_shape"].to_numpy()
     if study.prompt is not None:
         samples["text"] = frame["text"].to_numpy()
         lines = options
@@ -82,14 +87,42 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     else:
         images = [np.asarray(image, dtype=np.float32) for image in frame["image"]]
         samples["image"] = pd.Series(images, dtype=object)
-        if "image_shape" in frame:
-            samples["image_shape"] = frame["image_shape"].to_numpy()
-        seen = (image.astype("<f4").tobytes() for image in images)  # one after the other, for they are large
+        if study.canaries is not None:
+            samples = _with_canaries(samples, study.canaries, study.data_seed)
+        # One after the other, for they are large.
+        seen = (image.astype("<f4").tobytes() for image in samples["image"])
     samples["content_hash"] = [
         _content_hash(content, row, label)
         for content, row, label in zip(seen, options, samples["given_label"], strict=True)
     ]
     return samples
+
+
+def _with_canaries(samples: pd.DataFrame, canaries: Canaries, data_seed: int) -> pd.DataFrame:
+    """The samples, with some of the pool made canaries; a new label counts as true, for there is no other."""
+    found = samples["image"].tolist()
+    eligible = (samples["part"] == "pool") & (samples["label_status"] == "true")
+    places = place_canaries(eligible.to_numpy(), canaries.count, data_seed)
+    columns = {name: samples[name].tolist() for name in ("item_id", "true_label", "given_label", "options")}
+    indices = samples["given_index"].to_numpy().copy()
+    canary = np.full(len(samples), None, dtype=object)
+    canary[places] = canaries.kind
+    if canaries.kind == "ood":
+        names, tiles = photo_tiles(canaries, image_shape(samples), data_seed)
+        indices[places] = canary_labels(np.array([len(columns["options"][i]) for i in places]), data_seed)
+        for place, name, tile in zip(places, names, tiles, strict=True):
+            label = columns["options"][place][indices[place]]
+            columns["item_id"][place], found[place] = name, tile
+            columns["true_label"][place] = columns["given_label"][place] = label
+    true_index = samples["true_index"].to_numpy().copy()
+    true_index[places] = indices[places]
+    return samples.assign(
+        **columns,
+        true_index=true_index,
+        given_index=indices,
+        canary=canary,
+        image=pd.Series(found, index=samples.index, dtype=object),
+    )
 
 
 def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, data_seed: int) -> list[str]:
@@ -121,7 +154,9 @@ def _templates(text: str, prompt: Prompt) -> list[str]:
     return prompt.templates
 
 
-def samples_schema(*, is_language: bool, has_groups: bool = False, has_shapes: bool = False) -> pa.Schema:
+def samples_schema(
+    *, is_language: bool, has_groups: bool = False, has_shapes: bool = False, has_canaries: bool = False
+) -> pa.Schema:
     """Column types of the samples' Parquet file."""
     text = pa.string()
     seen = [("text", text), ("prompt", text)] if is_language else [("image", pa.list_(pa.float32()))]
@@ -135,6 +170,7 @@ def samples_schema(*, is_language: bool, has_groups: bool = False, has_shapes: b
             ("given_index", pa.int16()),
             ("options", pa.list_(text)),
             *([("item_group", text)] if has_groups else []),
+            *([("canary", text)] if has_canaries else []),
             *seen,
             ("content_hash", text),
         ]
@@ -151,6 +187,7 @@ def samples_table(samples: pd.DataFrame) -> pa.Table:
         is_language="prompt" in samples,
         has_groups="item_group" in samples,
         has_shapes="image_shape" in samples,
+        has_canaries="canary" in samples,
     )
     table = pa.Table.from_pandas(samples, schema=schema, preserve_index=False)
     return table.replace_schema_metadata(None)  # pandas notes its own version there

@@ -7,6 +7,8 @@ order kept), so that results stay comparable with it. What is drawn *per sample*
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
 TEST_SHARE = 9
@@ -82,3 +84,34 @@ def split_mask(n_pool: int, prop: float, split_seed: int) -> np.ndarray:
         raise ValueError(f"prop is {prop}: give the share of the pool to train on, above 0 and at most 1.")
     rng = random_state(split_seed, name="split_seed")
     return rng.choice(n_pool, max(1, int(prop * n_pool)), replace=False).astype(np.int64)
+
+
+def training_positions(
+    n_pool: int, prop: float, split_seed: int, *, membership: Literal["drawn", "paired"] = "drawn"
+) -> np.ndarray:
+    """The train set of one shadow model, by either rule of membership.
+
+    Args:
+        n_pool: size of the train pool, at least 1.
+        prop: share of the pool to train on; 0.5 for pairs.
+        split_seed: the shadow model's split seed, 0 .. 2**32 - 1.
+        membership: drawn, as in `split_mask`; or paired: split seeds 2k and 2k + 1 take the two halves of one permutation
+            of the pool, drawn with seed k. Each sample is then in exactly half of an even number of models, each model has
+            exactly half of the samples, and whether a sample is in one model is a fair coin.
+
+    Returns:
+        int64 positions in the pool, distinct, in the order of the draw (the row order of the training set).
+
+    Raises:
+        ValueError: as in `split_mask`; for pairs, a pool that cannot be halved or another share than a half.
+    """
+    if membership == "drawn":
+        return split_mask(n_pool, prop, split_seed)
+    if n_pool % 2 or not n_pool or prop != 0.5:
+        raise ValueError(
+            f"shadows.membership paired halves the pool: {n_pool} samples with train_share = {prop:g} given, expected an even "
+            "number with train_share 0.5; leave a sample out, or use membership drawn"
+        )
+    order = random_state(split_seed // 2, name="split_seed").permutation(n_pool)
+    first, second = np.split(order, 2)
+    return (second if split_seed % 2 else first).astype(np.int64)

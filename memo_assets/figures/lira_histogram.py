@@ -10,12 +10,26 @@ from scipy.ndimage import gaussian_filter1d
 
 from memo_assets.figures.epoch_axis import epoch_text
 from memo_assets.figures.frames import require_columns, require_values
-from memo_assets.figures.theme import BLUE, INK, VERMILION, legend_below, message_figure, style, translucent
+from memo_assets.figures.theme import (
+    BLUE,
+    INK,
+    PURPLE,
+    VERMILION,
+    legend_below,
+    message_figure,
+    style,
+    translucent,
+)
 
 CLIP = 100.0
 MAX_PANELS = 9
 N_BINS = 48
 DENSITY_BANDWIDTH_BINS = 1.4
+_KINDS = {
+    "true": ("true label", translucent(BLUE, 0.55)),
+    "random": ("noisy label", VERMILION),
+    "canary": ("canary", PURPLE),
+}
 _TICKS = (-100, -30, -10, -3, -1, 0, 1, 3, 10, 30, 100)
 _TICKS_OF_SHARES = (0, 0.2, 0.4, 0.6, 0.8, 1)
 
@@ -32,12 +46,12 @@ def log_lira_histogram(
 
     The x-axis is linear near 0 and logarithmic further out (inverse hyperbolic sine), so that the bulk of an early
     epoch and the tail of a late one can both be read. Bars count samples in % of the epoch's samples, those with
-    a noisy label stacked on top; the curve is a Gaussian density of all of them; the line is the score from
+    a noisy label and canaries stacked on top; the curve is a Gaussian density of all of them; the line is the score from
     which a sample counts as memorized.
 
     Args:
         values: One row a sample and epoch: epoch, score (clipped to [-100, 100] here; nan, a sample outside the
-            target's training set, is left out), label_status 'true' or 'random'.
+            target's training set, is left out), label_status 'true', 'random' or 'canary'.
         title: Title of the figure.
         quantile: Quantile of the line, 0.9 for the top 10 %.
         eta: Where the line stands instead, if given.
@@ -50,7 +64,7 @@ def log_lira_histogram(
     kept = values.loc[values["score"].notna()]
     if kept.empty:
         return message_figure(title, "There are no scores: shadow models have not been compared yet.")
-    require_values(kept, "label_status", ["true", "random"], what="values")
+    require_values(kept, "label_status", _KINDS, what="values")
     epochs = np.unique(kept["epoch"].to_numpy(dtype=np.float64))
     shown = epochs[
         np.unique(np.linspace(0, len(epochs) - 1, min(MAX_PANELS, len(epochs))).round().astype(int))
@@ -67,12 +81,12 @@ def log_lira_histogram(
     tops = np.zeros(rows)
     for panel, epoch in enumerate(shown):
         here = (kept["epoch"].astype("float64") == epoch).to_numpy()
-        noisy = (kept["label_status"] == "random").to_numpy()[here]
+        status = kept["label_status"].to_numpy()[here]
         row, column = divmod(panel, columns)
         line, top = _panel(
             figure,
             scores[here],
-            noisy,
+            status,
             edges=edges,
             quantile=quantile,
             eta=eta,
@@ -121,7 +135,7 @@ def _edges(scores: np.ndarray) -> np.ndarray:
 def _panel(
     figure: go.Figure,
     scores: np.ndarray,
-    noisy: np.ndarray,
+    status: np.ndarray,
     *,
     edges: np.ndarray,
     quantile: float,
@@ -137,10 +151,10 @@ def _panel(
     middles = (edges[:-1] + edges[1:]) / 2
     total = np.zeros(len(middles))
     hover = f"{score} about %{{customdata:.2g}}<br>%{{y:.2f}} % of samples"
-    for name, mask, color in (
-        ("true label", ~noisy, translucent(BLUE, 0.55)),
-        ("noisy label", noisy, VERMILION),
-    ):
+    for kind, (name, color) in _KINDS.items():
+        mask = status == kind
+        if kind == "canary" and not mask.any():
+            continue  # most studies have none
         share = 100 * np.histogram(places[mask], edges)[0] / len(scores)
         total += share
         figure.add_bar(

@@ -1,7 +1,7 @@
 """Predictors over eta, the log-LiRA from which a sample counts as memorized."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any, cast
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,15 +9,13 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from memo_assets.figures.frames import by_predictor, finite, require_columns
-from memo_assets.figures.roc import thinned
+from memo_assets.figures.roc_panels import default_rule_point, lay_out, roc_panel, text_block
 from memo_assets.figures.theme import (
-    GREY,
     INK,
     MUTED,
     decades,
     legend_below,
     message_figure,
-    predictor_color,
     predictor_label,
     series_colors,
     style,
@@ -59,16 +57,16 @@ def roc_by_eta(
     for panel, (eta, here) in enumerate(panels):
         row, column = divmod(panel, columns)
         at: dict[str, Any] = {"row": row + 1, "col": column + 1}
-        lines = _roc_panel(figure, here, colors, at)
+        lines = roc_panel(figure, here, colors, at)
         rule = default_rules.get(eta)
         if rule is not None and np.isfinite(rule).all():
-            lines.append(_default_rule(figure, *rule, at))
-        _text_block(figure, lines, at)
+            lines.append(default_rule_point(figure, *rule, at))
+        text_block(figure, lines, at)
         if panel + columns >= len(panels):
             figure.update_xaxes(title_text="False positive rate", **at)
     style(figure, title, f"The nearer to the top left corner, the better · predicted {when}")
     figure.update_yaxes(title_text="True positive rate", col=1)
-    _lay_out(figure)
+    lay_out(figure)
     figure.update_layout(height=max(600, _MARGINS + _PANEL_HEIGHT * rows))
     return figure
 
@@ -121,60 +119,3 @@ def auc_over_eta(points: pd.DataFrame, *, title: str, when: str, chosen: float |
 def _panel_title(eta: float, number: float) -> str:
     samples = "1 sample" if number == 1 else f"{number:,.0f} samples"
     return f"memorized: log-LiRA ≥ {eta:g} ({samples})"
-
-
-def _lay_out(figure: go.Figure) -> None:
-    """Leave room for the panels' titles, and put the legend below, each name in it once."""
-    figure.update_layout(margin_t=132)
-    names: set[str] = set()
-    for trace in cast("tuple[Any, ...]", figure.data):
-        trace.update(showlegend=trace.name not in names, legendgroup=trace.name)
-        names.add(trace.name)
-    legend_below(figure)
-
-
-def _roc_panel(
-    figure: go.Figure, points: pd.DataFrame, colors: Mapping[Any, str], at: Mapping[str, Any]
-) -> list[str]:
-    """Draw the chance line and the predictors' curves; returns what the panel's text says, best AUC first."""
-    _chance(figure, 0.0, at)
-    lines = [_colored("<b>AUC</b>", MUTED)]
-    for name, layer, curve in sorted(by_predictor(points), key=lambda curve: -curve[2]["auc"].iloc[0]):
-        shown, label, auc = thinned(curve), predictor_label(name, layer), float(curve["auc"].iloc[0])
-        figure.add_scatter(
-            x=shown["fpr"].to_numpy(), y=shown["tpr"].to_numpy(), mode="lines", name=label,
-            line={"color": colors[name, layer], "width": 2}, **at,
-            hovertemplate=f"{label} · AUC {auc:.3f}<br>FPR %{{x:.3f}} · TPR %{{y:.3f}}<extra></extra>",
-        )  # fmt: skip
-        lines.append(_colored(f"{label} · {auc:.3f}", colors[name, layer]))
-    figure.update_xaxes(range=[-0.012, 1.012], dtick=0.2, tickformat=".1f", **at)
-    figure.update_yaxes(range=[-0.012, 1.02], dtick=0.2, tickformat=".1f", **at)
-    return lines
-
-
-def _chance(figure: go.Figure, low: float, at: Mapping[str, Any]) -> None:
-    figure.add_scatter(
-        x=[low, 1], y=[low, 1], mode="lines", name="Chance", legendrank=2000, hoverinfo="skip",
-        line={"color": GREY, "width": 1.2, "dash": "dot"}, **at,
-    )  # fmt: skip
-
-
-def _default_rule(figure: go.Figure, fpr: float, tpr: float, at: Mapping[str, Any]) -> str:
-    color, name = predictor_color("psmi"), "PSMI &lt; 0, default rule"
-    figure.add_scatter(
-        x=[fpr], y=[tpr], mode="markers", name=name, **at,
-        marker={"symbol": "diamond", "size": 12, "color": color, "line": {"color": "white", "width": 1.5}},
-        hovertemplate=f"{name}<br>FPR %{{x:.3f}} · TPR %{{y:.3f}}<extra></extra>",
-    )  # fmt: skip
-    return _colored(f"◆ PSMI &lt; 0: FPR {fpr:.3f} · TPR {tpr:.3f}", color)
-
-
-def _colored(text: str, color: str) -> str:
-    return f'<span style="color:{color}">{text}</span>'
-
-
-def _text_block(figure: go.Figure, lines: Iterable[str], at: Mapping[str, Any]) -> None:
-    figure.add_annotation(
-        text="<br>".join(lines), xref="x domain", yref="y domain", x=0.985, y=0.03, xanchor="right", yanchor="bottom",
-        align="right", showarrow=False, font={"size": 12}, bgcolor="rgba(255,255,255,0.8)", borderpad=3, **at,
-    )  # fmt: skip

@@ -6,11 +6,15 @@ import plotly.graph_objects as go
 from scipy.stats import rankdata, spearmanr
 
 from memo_assets.figures.frames import finite, require_columns, require_values
-from memo_assets.figures.theme import BLUE, VERMILION, legend_below, message_figure, style
+from memo_assets.figures.theme import BLUE, PURPLE, VERMILION, legend_below, message_figure, style
 
 MAX_POINTS = 4000
 _MEASURES = ["counterfactual", "attack_success_rate"]
-_STATUS = {"true": ("samples", BLUE), "random": ("samples with a noisy label", VERMILION)}
+_STATUS = {
+    "true": ("samples", BLUE),
+    "random": ("samples with a noisy label", VERMILION),
+    "canary": ("canaries", PURPLE),
+}
 
 
 def rank_scatter(values: pd.DataFrame, *, title: str) -> go.Figure:
@@ -20,7 +24,7 @@ def rank_scatter(values: pd.DataFrame, *, title: str) -> go.Figure:
     taken along counterfactual memorization; ranks and rho are those of all.
 
     Args:
-        values: One row a sample: counterfactual, attack_success_rate, label_status ('true' or 'random'). Rows
+        values: One row a sample: counterfactual, attack_success_rate, label_status ('true', 'random' or 'canary'). Rows
             with nan are left out.
         title: Title of the figure.
 

@@ -147,7 +147,7 @@ def at_risk_table(frame: pd.DataFrame) -> Table:
     """The samples most at risk, in the order given.
 
     Args:
-        frame: sample_id, given_label, true_label (null if unknown), label_status ('true' or 'random'), psmi, log_lira
+        frame: sample_id, given_label, true_label (null if unknown), label_status ('true', 'random' or 'canary'), psmi, log_lira
             (null if there are no shadow models); optionally text (string) and image (array as `picture` takes it).
 
     Raises:
@@ -161,7 +161,7 @@ def at_risk_table(frame: pd.DataFrame) -> Table:
     columns += [
         Column("Given label"),
         Column("True label"),
-        Column("Status", hint="noisy: the label was drawn at random"),
+        Column("Status", hint="noisy: the label was drawn at random; canary: a picture of no class"),
         Column("PSMI", True, "Below 0: predicted to be memorized"),
         Column("log-LiRA", True, "How surely an attacker can tell that the sample was trained on"),
     ]

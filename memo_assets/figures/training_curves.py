@@ -12,6 +12,7 @@ from memo_assets.figures.theme import (
     GREEN,
     INK,
     MUTED,
+    PURPLE,
     VERMILION,
     decades,
     legend_below,
@@ -22,15 +23,15 @@ from memo_assets.figures.theme import (
 
 # The smallest cross-entropy above 0 that float32 can hold: a loss of exactly 0 has no place on a log axis.
 SMALLEST_LOSS = 2.0**-24
-_PARTS = {"train": BLUE, "test": GREEN, "train, noisy labels": VERMILION}
+_PARTS = {"train": BLUE, "test": GREEN, "train, noisy labels": VERMILION, "train, canaries": PURPLE}
 
 
 def loss_and_accuracy(curves: pd.DataFrame, *, title: str, prediction_epoch: float | None) -> go.Figure:
     """Median (solid) and mean (dotted) loss on a log axis, and accuracy below, over the epochs.
 
     Args:
-        curves: One row a part and epoch: epoch, part ('train', 'test' or 'train, noisy labels'), median_loss,
-            mean_loss, accuracy in [0, 1]. A nan leaves a gap.
+        curves: One row a part and epoch: epoch, part ('train', 'test', 'train, noisy labels' or 'train, canaries'),
+            median_loss, mean_loss, accuracy in [0, 1]. A nan leaves a gap.
         title: Title of the figure.
         prediction_epoch: Drawn as a vertical line; None if the loss never fell far enough, which is then said.
 

@@ -59,6 +59,9 @@ TABLES: dict[str, Table] = {
                     "pool (models train on random shares of it) or test (never trained on).",
                 ),
                 Column("label_status", "VARCHAR", "true, or random if label noise redrew the label."),
+                Column(
+                    "canary", "VARCHAR", "clean or ood if the sample is a canary of that kind; else null."
+                ),
                 Column("text", "VARCHAR", "The text to classify; null for images."),
                 Column("prompt", "VARCHAR", "What the model reads before the answer; null for images."),
                 Column("options", "VARCHAR[]", "All answers of the sample, in order."),

@@ -29,6 +29,7 @@ VIEWS = {
                  CASE WHEN s.part = 'test' THEN ['test']
                       WHEN m.sample_id IS NULL THEN ['held out']
                       WHEN s.label_status = 'random' THEN ['train', 'train, random label']
+                      WHEN s.canary = 'ood' THEN ['train', 'train, ood canary']
                       ELSE ['train', 'train, true label'] END AS parts
           FROM logits l
           JOIN samples s USING (study, sample_id)
@@ -50,7 +51,8 @@ VIEWS = {
                part, n, mean_loss, median_loss, accuracy, brier_score
         FROM measured LEFT JOIN checkpoints USING (study, split_seed, epoch)
         """,
-        "How far a model is at a checkpoint, by part: test, held out, train, and of these true and random labels. Loss over "
+        "How far a model is at a checkpoint, by part: test, held out, train, and of these true and random labels and canaries "
+        "out of distribution. Loss over "
         "the full vocabulary in nats; accuracy and Brier score (0 to 2) over the options; all on the given labels.",
     ),
     "population_psmi": (

@@ -130,6 +130,8 @@ def test_without_shapes_images_are_square_and_grey() -> None:
     samples = build_samples(load_items(digits.data, 0, Path()), digits)
     assert "image_shape" not in samples_table(samples).column_names
     assert image_shape(samples) == (1, 8, 8)
+    with pytest.raises(DataError, match="images of 6 values without a shape, expected square ones"):
+        image_shape(pd.DataFrame({"image": [np.zeros(6)]}))
 
 
 def test_images_of_other_shapes_are_counted_and_the_first_is_named(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from memo_assets.config import Prompt, Study
+from memo_assets.config import Canaries, Prompt, Study
 from memo_assets.data.items import Items
 from memo_assets.data.noise import noisy_labels, template_index
 from memo_assets.data.samples import build_samples, render_prompts, samples_table
@@ -42,6 +42,11 @@ def vision_study(noise=0.5):
             "shadows": {"models": 4},
         }
     )
+
+
+def with_canaries(kind, count=12):
+    study = vision_study()
+    return study.model_copy(update={"canaries": Canaries(kind=kind, count=count)})
 
 
 def items(n=90, content="text"):
@@ -137,3 +142,60 @@ def test_parquet_is_the_same_bytes_and_comes_back_as_it_was(tmp_path, content):
     assert back[plain].to_dict("list") == samples[plain].to_dict("list")
     if content == "image":
         assert (np.stack(back["image"].to_list()) == np.stack(samples["image"].to_list())).all()
+
+
+def test_clean_canaries_are_marked_and_nothing_else():
+    plain = build_samples(items(content="image"), vision_study())
+    samples = build_samples(items(content="image"), with_canaries("clean"))
+    marked = samples[samples["canary"].notna()]
+    assert len(marked) == 12
+    assert set(marked["part"]) == {"pool"}
+    assert set(marked["label_status"]) == {"true"}
+    pd.testing.assert_frame_equal(samples.drop(columns="canary"), plain)
+    assert samples["canary"].dropna().unique().tolist() == ["clean"]
+
+
+def test_canaries_out_of_distribution_have_another_image_and_label():
+    plain = build_samples(items(content="image"), vision_study())
+    samples = build_samples(items(content="image"), with_canaries("ood"))
+    is_canary = (samples["canary"] == "ood").to_numpy()
+    assert is_canary.sum() == 12
+    columns = [name for name in plain.columns if name != "image"]
+    pd.testing.assert_frame_equal(samples.loc[~is_canary, columns], plain.loc[~is_canary, columns])
+    assert (np.stack(samples["image"].to_list()) != np.stack(plain["image"].to_list())).any(
+        axis=1
+    ).tolist() == is_canary.tolist()
+    canaries = samples[is_canary]
+    assert canaries["item_id"].str.startswith("ood/").all()
+    assert canaries["item_id"].is_unique
+    assert (canaries["true_label"] == canaries["given_label"]).all()
+    assert (canaries["true_index"] == canaries["given_index"]).all()
+    assert [OPTIONS[index] for index in canaries["given_index"]] == canaries["given_label"].tolist()
+    assert set(canaries["label_status"]) == {"true"}
+    assert (canaries["content_hash"] != plain.loc[is_canary, "content_hash"]).all()
+
+
+def test_canaries_are_kept_in_the_file(tmp_path):
+    samples = build_samples(items(content="image"), with_canaries("ood"))
+    pq.write_table(samples_table(samples), tmp_path / "samples.parquet")
+    back = pq.read_table(tmp_path / "samples.parquet")
+    kinds = back.column("canary").to_pylist()
+    assert [kind == "ood" for kind in kinds] == (samples["canary"] == "ood").tolist()
+    assert kinds.count(None) == len(samples) - 12
+
+
+@pytest.mark.parametrize("kind", ["clean", "ood"])
+def test_canaries_have_the_colours_and_shape_of_the_images(kind):
+    given = items(content="image")
+    given.frame["image"] = pd.Series([np.full(18, k / 90, np.float32) for k in range(90)], dtype=object)
+    given.frame["image_shape"] = [[3, 3, 2]] * 90
+    samples = build_samples(given, with_canaries(kind))
+    assert samples["image_shape"].map(tuple).unique().tolist() == [(3, 3, 2)]
+    assert samples_table(samples).column("image_shape").to_pylist() == [[3, 3, 2]] * 90
+    pixels = np.stack(samples["image"].to_list())
+    assert pixels.shape == (90, 18)
+    is_new = (pixels != np.stack(given.frame["image"].to_list())).any(axis=1)
+    assert is_new.tolist() == ((samples["canary"] == "ood").tolist())
+    if kind == "ood":  # photographs: their channels differ
+        channels = pixels[is_new].reshape(-1, 3, 6)
+        assert (channels[:, 0] != channels[:, 2]).any()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memo_assets.data.splits import pool_and_test, split_mask
+from memo_assets.data.splits import pool_and_test, split_mask, training_positions
 
 ORACLE = np.load(Path(__file__).parents[1] / "oracles" / "splits_noise.npz")
 
@@ -87,3 +87,33 @@ def test_draws_import_nothing_heavy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_pairs_share_the_pool_out_between_them():
+    halves = [training_positions(12, 0.5, seed, membership="paired") for seed in range(8)]
+    for even, odd in zip(halves[::2], halves[1::2], strict=True):
+        assert even.dtype == np.int64
+        assert sorted([*even, *odd]) == list(range(12))
+    np.testing.assert_array_equal(np.bincount(np.concatenate(halves), minlength=12), 4)
+    np.testing.assert_array_equal(halves[2], np.random.RandomState(1).permutation(12)[:6])
+    assert len({tuple(sorted(half)) for half in halves}) == 8
+
+
+def test_membership_of_pairs_is_a_fair_coin():
+    inside = np.zeros((400, 50), dtype=bool)
+    for seed in range(400):
+        inside[seed, training_positions(50, 0.5, 2 * seed, membership="paired")] = True
+    # Standard deviation of a share of 400 fair coins is .025; samples within a model are nearly independent.
+    assert np.abs(inside.mean(axis=0) - 0.5).max() < 0.1
+    pairs = np.corrcoef(inside.T)[np.triu_indices(50, 1)]
+    assert abs(pairs.mean() + 1 / 49) < 0.005
+
+
+def test_drawn_membership_is_the_published_rule():
+    np.testing.assert_array_equal(training_positions(90, 0.3, 5), split_mask(90, 0.3, 5))
+
+
+@pytest.mark.parametrize(("n_pool", "prop"), [(11, 0.5), (0, 0.5), (10, 0.4)])
+def test_a_pool_that_cannot_be_halved_is_refused(n_pool: int, prop: float):
+    with pytest.raises(ValueError, match=rf"halves the pool: {n_pool} samples with train_share = {prop:g}"):
+        training_positions(n_pool, prop, 0, membership="paired")

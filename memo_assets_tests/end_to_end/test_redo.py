@@ -47,7 +47,7 @@ with open_instance() as instance:
 def tiny() -> Study:
     return changed(
         load_study("digits"),
-        data={"items": 300},
+        data={"items": 303},
         training={"epochs": 60, "checkpoints": [0, 1, 2, 5, 10, 20, 40, 60], "batch_size": 10},
         shadows={"models": 6, "block": 3},
         scores={"psmi_directions": 50, "smi_directions": 2},
@@ -158,7 +158,7 @@ def test_redoing_the_same_work_leaves_everything_fresh_and_a_changed_field_does_
         found = states(faster, instance)
         assert found["adapters"] == found["logits"] == found["report"] == {STALE}
         assert found["samples"] == found["split_masks"] == {FRESH}
-        more = changed(study, shadows={"models": 7})
+        more = changed(study, shadows={"models": 8})
         found = states(more, instance)
         assert found["adapters"] == {FRESH, MISSING}
         assert found["memorization"] == {STALE}

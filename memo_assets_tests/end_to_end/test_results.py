@@ -14,7 +14,8 @@ import pytest
 from scipy.stats import norm
 from typer.testing import CliRunner
 
-from memo_assets.analysis.frames import Subject, facts, results
+from memo_assets.analysis.facts import facts, results
+from memo_assets.analysis.frames import Subject
 from memo_assets.assets import comparison
 from memo_assets.cli import app
 from memo_assets.config import Study
@@ -96,6 +97,9 @@ def test_labels_and_predictors_are_sane(platform: Platform, name: str):
     assert known.test_accuracy > 0.75
     assert known.wrong_in_top is not None
     assert known.wrong_in_top > 0.3, "wrong labels are not enriched among the top 10 %"
+    if study.canaries is not None:
+        assert known.canaries_in_top is not None
+        assert known.canaries_in_top > 0.3, "canaries are not enriched among the top 10 %"
     last = table[table["is_last_layer"]]
     auc = dict(zip(last["predictor"], last["auc"].to_list(), strict=True))
     assert auc["psmi"] > 0.7
@@ -270,7 +274,7 @@ def test_logs_and_what_was_sent_were_told(platform: Platform):
     assert "cities/base_model" in logs
     assert "cities/logits, seeds 8 to 15 (8)" in logs
     assert "epoch 12, step " in logs["digits/adapters, seeds 0 to 16 (17)"]
-    assert "2 work items, 33 split seeds, on this machine" in platform.recorder.states
+    assert "2 work items, 34 split seeds, on this machine" in platform.recorder.states
 
 
 def test_there_are_five_queries():
