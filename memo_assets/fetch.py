@@ -11,7 +11,7 @@ import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
-from memo_assets.config import Gguf, HubData, Study
+from memo_assets.config import Gguf, HubData, HubRows, ImagesData, Study
 from memo_assets.hub_download import FetchError, Repository, download
 from memo_assets.models.errors import ModelMissingError
 
@@ -80,7 +80,7 @@ def _fetch_gguf(model: Gguf) -> str:
 
 
 def _data(study: Study) -> str:
-    if study.data.source == "hub":
+    if isinstance(study.data, HubRows):
         return _fetch_rows(study.data)
     if study.data.source != "table":
         return f"data: {study.data.source} come with the installation, nothing to fetch"
@@ -89,20 +89,21 @@ def _data(study: Study) -> str:
     return f"data: the file {study.data.path} is there, nothing to fetch"
 
 
-def _fetch_rows(data: HubData) -> str:
+def _fetch_rows(data: HubData | ImagesData) -> str:
     """Download a data set and read its rows once, so that what is wrong with it comes out now."""
     from memo_assets.data.errors import DataError
     from memo_assets.data.hub import load_hub, row_files
+    from memo_assets.data.images import load_images
 
     where = f"the directory {data.name}"
     if not Path(data.name).is_dir():
         snapshot = download(Repository("data set", data.name, data.revision), wanted=row_files(data))
         where = f"{data.name}, commit {snapshot.name}, in {snapshot.parents[1]}"
     try:
-        n = len(load_hub(data))
+        n = len(load_images(data) if isinstance(data, ImagesData) else load_hub(data))
     except DataError as error:
         raise FetchError(str(error)) from error
-    return f"data: {n:,} rows of {', '.join(data.splits)} of {where}"
+    return f"data: {n:,} rows of {', '.join(data.all_splits)} of {where}"
 
 
 def _check_complete(folder: Path, what: str) -> None:

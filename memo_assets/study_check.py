@@ -41,6 +41,8 @@ def _check_data(study: Study) -> dict[str, object]:
     except DataMissingError as error:
         return {"study": study.name, "models": study.shadows.models, "data": f"not checked: {error}"}
     samples = build_samples(items, study)
+    if not study.is_language:
+        _check_images(study, samples)
     pool = samples[samples["part"] == "pool"]
     n_train = int(study.shadows.train_share * len(pool))
     if not n_train:
@@ -73,12 +75,31 @@ def _check_data(study: Study) -> dict[str, object]:
         "study": study.name,
         "samples": f"{len(samples)} ({len(pool)} pool, {len(samples) - len(pool)} test)",
         "noisy labels": int((pool["label_status"] == "random").sum()),
+        **({"canaries": int(pool["canary"].notna().sum())} if "canary" in pool else {}),
         "models": f"{study.shadows.models}, each trained on {n_train} samples",
         "steps": f"{max(points.values())} ({steps_per_epoch(study.training, n_train)} per epoch), "
         f"{len(points)} checkpoints{'' if trigger is None else ' and one where a model meets its trigger'}",
         **({"without PSMI": f"labels of one training sample, by split seed: {alone}"} if alone else {}),
         **_check_tokens(study, samples),
     }
+
+
+def _check_images(study: Study, samples: "pd.DataFrame") -> None:
+    """Whether images are large enough for what is to be done with them."""
+    from memo_assets.data.images import image_shape
+
+    _, height, width = image_shape(samples)
+    augmentation, queries = study.training.augmentation, study.labels.queries
+    wanted = {
+        "training.augmentation.shift": augmentation.shift if augmentation else 0,
+        "labels.queries.shift": queries.shift if queries else 0,
+        "model.kind wide_resnet, which halves images twice,": 4 if study.model.kind == "wide_resnet" else 0,
+    }
+    for what, most in wanted.items():
+        if most >= min(height, width):
+            raise ValueError(
+                f"{what} takes images with sides of more than {most} pixels; these have {height} x {width}"
+            )
 
 
 def _check_tokens(study: Study, samples: "pd.DataFrame") -> dict[str, object]:

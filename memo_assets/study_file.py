@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from memo_assets.config import Study
+from memo_assets.config import HubRows, Study
 from memo_assets.config.sweep import Sweep
 from memo_assets.config.yaml_text import repeated_keys, unquoted_times
 from memo_assets.store.layout import home_dir
@@ -229,7 +229,7 @@ def _with_absolute_path(study: Study, path: Path) -> Study:
     data, model = study.data, study.model
     if data.source == "table":
         data = data.model_copy(update={"path": str((path.parent / data.path).resolve())})
-    if data.source == "hub" and (path.parent / data.name).is_dir():
+    if isinstance(data, HubRows) and (path.parent / data.name).is_dir():
         data = data.model_copy(update={"name": str((path.parent / data.name).resolve())})
     if model.kind == "pretrained" and (path.parent / model.name).is_dir():
         model = model.model_copy(update={"name": str((path.parent / model.name).resolve())})

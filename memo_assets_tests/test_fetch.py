@@ -1,6 +1,7 @@
 """Fetching models ahead, from a hub on this machine; the cache and its errors as a node without internet meets them."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from memo_assets.config import TinyLlama
 from memo_assets.fetch import FetchError, fetch_study
 from memo_assets.models.base import hub_commit, load_base
 from memo_assets.models.tiny_llama import pretrain_tiny_llama
+from memo_assets_tests.data.pictures import colours, picture_rows, settings
 from memo_assets_tests.studies import CITIES, DIGITS, TABLE, changed, study, write_study
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -42,6 +44,28 @@ configs:
   data_files:
   - {split: train, path: even/train.jsonl}
   - {split: test, path: even/test.jsonl}
+---
+"""
+# In the form of CIFAR-10's.
+PICTURES_CARD = """---
+dataset_info:
+  config_name: plain_text
+  features:
+  - name: img
+    dtype: image
+  - name: label
+    dtype:
+      class_label:
+        names: {'0': red, '1': green, '2': blue}
+  splits:
+  - {name: train, num_bytes: 3000, num_examples: 30}
+  - {name: test, num_bytes: 600, num_examples: 6}
+configs:
+- config_name: plain_text
+  data_files:
+  - {split: train, path: plain_text/train-*}
+  - {split: test, path: plain_text/test-*}
+  default: true
 ---
 """
 ROWS = {
@@ -65,7 +89,7 @@ for model in sys.argv[1:]:
 
 @dataclass
 class Hub:
-    """A hub of four models, one open, one gated, one private, one that holds pickles only, and of one data set."""
+    """A hub of four models, one open, one gated, one private, one that holds pickles only, and of two data sets."""
 
     endpoint: str
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
@@ -100,6 +124,12 @@ def hub(model: Path) -> Iterator[Hub]:
         "load.py": b"raise SystemExit",
     }
     repositories["lab/rows"] = data
+    pictures = {"README.md": PICTURES_CARD.encode(), "load.py": b"raise SystemExit"}
+    for split, n in (("train", 30), ("test", 6)):
+        stream = io.BytesIO()
+        picture_rows(colours(n, 0)).to_parquet(stream)
+        pictures[f"plain_text/{split}-00000-of-00001.parquet"] = stream.getvalue()
+    repositories["lab/pictures"] = pictures
     found = Hub(endpoint="")
 
     class Answers(BaseHTTPRequestHandler):
@@ -496,3 +526,51 @@ def test_data_that_cannot_be_fetched_say_why(
     hub: Hub, tmp_path: Path, settings: dict[str, object], message: str
 ) -> None:
     assert message in refused(tmp_path / "home", hub.endpoint, of_rows(tmp_path / "study", **settings))
+
+
+def of_pictures(folder: Path, **changes: object) -> Path:
+    """File of a study of the hub's pictures."""
+    wanted = settings(Path("lab/pictures"), config="plain_text", test_splits=["test"])
+    return write_study(folder, changed(DIGITS, {"data": {**wanted, **changes}}))
+
+
+def test_pictures_are_fetched_and_read_offline(hub: Hub, tmp_path: Path, silent: str) -> None:
+    path, home = of_pictures(tmp_path / "study"), tmp_path / "home"
+    missing = run(home, silent, "-m", "memo_assets.cli", "study", "check", str(path))
+    text = " ".join(missing.stdout.split())
+    assert "data: not checked: data set lab/pictures is not in the cache" in text
+    assert "run `memo fetch STUDY`" in text
+    before = len(hub.requests)
+    result = fetch(home, hub.endpoint, path)
+    assert (result.returncode, result.stderr) == (0, "")
+    cache = home / "hub" / "datasets--lab--pictures"
+    assert result.stdout.splitlines() == [
+        "study tiny: model: the study makes its mlp itself, nothing to fetch",
+        f"study tiny: data: 36 rows of train, test of lab/pictures, commit {COMMIT}, in {cache}",
+    ]
+    files = [path for _, path, _ in hub.requests[before:] if "pictures/resolve/" in path]
+    assert {file.split(f"/{COMMIT}/")[1] for file in files} == {
+        "README.md",
+        "plain_text/train-00000-of-00001.parquet",
+        "plain_text/test-00000-of-00001.parquet",
+    }  # no code
+    checked = run(home, silent, "-m", "memo_assets.cli", "study", "check", str(path))
+    assert checked.returncode == 0, checked.stderr
+    assert "samples: 36 (30 pool, 6 test)" in checked.stdout
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test_splits": ["dev"]}, f"data set lab/pictures at commit {COMMIT}: "),
+        ({"image": "label"}, "column 'label' holds no images but ClassLabel"),
+    ],
+)
+def test_pictures_that_cannot_be_fetched_say_why(
+    hub: Hub, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    result = fetch(tmp_path / "home", hub.endpoint, of_pictures(tmp_path / "study", **changes))
+    assert (result.returncode, result.stdout) == (1, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: study tiny: ")
+    assert message in line

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from memo_assets.config import Study
+from memo_assets.config import Queries, Study
 from memo_assets.graph import FIGURES, code_versions, steps
 from memo_assets.study_figures import STUDY_FIGURES
 from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
@@ -144,10 +144,24 @@ def test_every_figure_of_the_graph_can_be_drawn_and_no_other():
 
 def test_queries_are_asked_anew_but_nothing_is_trained_anew():
     before = code_versions(study(DIGITS))
-    after = code_versions(study(DIGITS, {"labels.queries": {"shift": 1}}))
+    shifted = study(DIGITS, {"labels.queries": {"shift": 1}})
+    after = code_versions(shifted)
     assert {name for name in before if before[name] == after[name]} == {
         "raw_dataset", "samples", "split_masks", "adapters", "layer_scores"
     }  # fmt: skip
+    mirrored = study(DIGITS, {"labels.queries": {"shift": 1, "flip": True}})
+    assert differing(shifted, mirrored) == {name for name in before if before[name] != after[name]}
+
+
+def test_queries_that_are_not_mirrored_are_those_of_before_there_were_mirrored_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shifted = study(DIGITS, {"labels.queries": {"shift": 1}})
+    before = code_versions(shifted)["logits"]
+    spelled_out = study(DIGITS, {"labels.queries": {"shift": 1, "flip": False}})
+    assert code_versions(spelled_out)["logits"] == before
+    monkeypatch.setattr(Queries, "added_later", frozenset())
+    assert code_versions(shifted)["logits"] != before  # the field would count
 
 
 def test_a_study_with_canaries_has_their_figure_and_new_samples():

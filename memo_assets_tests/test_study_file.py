@@ -21,6 +21,7 @@ from memo_assets.study_file import (
     read_study,
     study_files,
 )
+from memo_assets_tests.data.pictures import colours, save_pictures, settings
 from memo_assets_tests.studies import CITIES, DIGITS, REMOVED, TABLE, changed, line_of, write_study
 
 TRAINING_FIELDS = (
@@ -127,13 +128,13 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         DIGITS,
         {"data.source": "mnist"},
         "source:",
-        "data.source: given 'mnist'; allowed: cities, digits, hub, table",
+        "data.source: given 'mnist'; allowed: cities, digits, hub, images, table",
     ),
     "no data set": (
         DIGITS,
         {"data.source": REMOVED},
         "data:",
-        "data.source: is missing; allowed: cities, digits, hub, table",
+        "data.source: is missing; allowed: cities, digits, hub, images, table",
     ),
     "unknown model": (
         DIGITS,
@@ -350,6 +351,27 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         "attributes:",
         "study: data.source digits holds images; model.kind pretrained reads text: use mlp or wide_resnet",
     ),
+    "pictures for a language model": (
+        TABLE,
+        {"data": {"source": "images", "name": "a/b", "splits": ["train"], "image": "i", "label": "l"}},
+        "attributes:",
+        "study: data.source images holds images; model.kind pretrained reads text: use mlp or wide_resnet",
+    ),
+    "a test split that is trained on": (
+        DIGITS,
+        {
+            "data": {
+                "source": "images",
+                "name": "a/b",
+                "splits": ["train"],
+                "image": "i",
+                "label": "l",
+                "test_splits": ["train[:100]"],
+            }
+        },
+        "data:",
+        "data: split 'train' is named twice in splits and test_splits: no image may be two samples",
+    ),
     "17 options": (
         TABLE,
         {"data.options": [f"option {number}" for number in range(17)]},
@@ -544,6 +566,22 @@ def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
     assert hub.model.name == "some/model"
 
 
+def test_a_directory_of_pictures_is_relative_to_the_study_file_and_checked(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "mine" / "saved", {"train": colours(60, 0), "test": colours(12, 1)})
+    data = settings(Path("saved"), test_splits=["test"])
+    path = write_study(tmp_path / "mine", changed(DIGITS, {"data": data}))
+    study = read_study(path)
+    assert study.data.source == "images"
+    assert study.data.name == str(tmp_path / "mine" / "saved")
+    facts = check_study(path)
+    assert facts["samples"] == "72 (60 pool, 12 test)"
+    assert facts["models"] == "4, each trained on 30 samples"
+    elsewhere = changed(DIGITS, {"data": {**data, "name": "lab/pictures"}})
+    elsewhere = read_study(write_study(tmp_path / "mine", elsewhere))
+    assert elsewhere.data.source == "images"
+    assert elsewhere.data.name == "lab/pictures"
+
+
 def rows(n: int = 30) -> list[str]:
     return [f"text {row},{'ab'[row % 2]},id{row}" for row in range(n)]
 
@@ -682,6 +720,34 @@ def test_a_study_with_a_trigger_reads_back_with_all_its_defaults_written(tmp_pat
     assert study.training.trigger is not None
     assert (study.training.trigger.window, study.training.trigger.drop) == (500, 0.95)
     assert Study.model_validate(study.model_dump(mode="json")) == study
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"training.augmentation": {"shift": 8}},
+            "training.augmentation.shift takes images with sides of more than 8",
+        ),
+        (
+            {"labels.queries": {"shift": 9}},
+            "labels.queries.shift takes images with sides of more than 9 pixels; these",
+        ),
+        ({"shadows.membership": "paired", "data.items": 88}, "halves the pool: 79 samples"),
+        (
+            {"canaries": {"kind": "clean", "count": 90}},
+            "canaries.count = 90, but only 80 samples of the pool",
+        ),
+    ],
+)
+def test_what_the_images_do_not_allow_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        check_study(write_study(tmp_path, changed(DIGITS, changes)))
+
+
+def test_canaries_are_counted(tmp_path: Path) -> None:
+    facts = check_study(write_study(tmp_path, changed(DIGITS, {"canaries": {"kind": "ood", "count": 7}})))
+    assert facts["canaries"] == 7
 
 
 def test_checking_writes_nothing(tmp_path: Path, warehouse: Path) -> None:

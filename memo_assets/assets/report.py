@@ -42,7 +42,6 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
 
 def _content(connection, study: Study, layout: Layout):
-    import pandas as pd
     import plotly.io
     import yaml
 
@@ -58,10 +57,7 @@ def _content(connection, study: Study, layout: Layout):
     if not study.show_text:
         risky = risky.drop(columns="text")
     elif not study.is_language:
-        samples = pd.read_parquet(layout.samples, columns=["sample_id", "image"]).set_index("sample_id")
-        side = round(len(samples["image"].iloc[0]) ** 0.5)
-        pictures = samples.loc[risky["sample_id"], "image"]
-        risky = risky.drop(columns="text").assign(image=[image.reshape(side, side) for image in pictures])
+        risky = risky.drop(columns="text").assign(image=_pictures(layout, risky["sample_id"].tolist()))
     figures = [
         (entry.heading, entry.text, plotly.io.from_json(layout.figure(entry.name, "json").read_text("utf-8")))
         for entry in figures_of(study)
@@ -98,6 +94,18 @@ def _content(connection, study: Study, layout: Layout):
         provenance=_provenance(study),
         limits=_LIMITS,
     )
+
+
+def _pictures(layout: Layout, sample_ids: list[int]) -> list:
+    """Images of some samples as `report_tables.picture` takes them: those of a source without shapes as ink on paper."""
+    import pandas as pd
+
+    from memo_assets.data.images import image_shape
+
+    samples = pd.read_parquet(layout.samples, filters=[("sample_id", "in", sample_ids)])
+    shape = image_shape(samples)
+    images = samples.set_index("sample_id")["image"].loc[sample_ids]
+    return [image.reshape(shape if "image_shape" in samples else shape[1:]) for image in images]
 
 
 def _provenance(study: Study) -> dict[str, str]:

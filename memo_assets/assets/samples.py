@@ -6,7 +6,7 @@ import dagster as dg
 
 from memo_assets.assets.recording import all_recorded, record_partition
 from memo_assets.assets.spec import study_asset
-from memo_assets.config import Study
+from memo_assets.config import HubRows, Study
 from memo_assets.store.layout import Layout
 
 
@@ -21,15 +21,17 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     def raw_dataset() -> dg.MaterializeResult:
         import pyarrow as pa
 
+        from memo_assets.data.images import ROW_GROUP_SIZE
         from memo_assets.data.items import load_items
         from memo_assets.store.files import content_hash, write_parquet
 
         layout = Layout.of(study.name)
         items = load_items(study.data, study.data_seed, Path.cwd())
-        write_parquet(layout.items, pa.Table.from_pandas(items.frame, preserve_index=False))
+        table = pa.Table.from_pandas(items.frame, preserve_index=False)
+        write_parquet(layout.items, table, row_group_size=None if study.is_language else ROW_GROUP_SIZE)
         paths = [layout.items]
         metadata: dict = {"dagster/row_count": len(items.frame), "labels": _counts(items.frame["label"])}
-        if study.data.source == "hub" and not Path(study.data.name).is_dir():
+        if isinstance(study.data, HubRows) and not Path(study.data.name).is_dir():
             from memo_assets.data.hub import snapshot
 
             metadata["commit"] = snapshot(study.data).name
@@ -44,6 +46,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     def samples() -> dg.MaterializeResult:
         import pandas as pd
 
+        from memo_assets.data.images import ROW_GROUP_SIZE
         from memo_assets.data.items import Items
         from memo_assets.data.samples import build_samples, samples_table
         from memo_assets.store.files import content_hash, write_parquet
@@ -52,7 +55,8 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
         layout = Layout.of(study.name)
         frame = build_samples(Items(pd.read_parquet(layout.items), None), study)
-        write_parquet(layout.samples, samples_table(frame))
+        row_group_size = None if study.is_language else ROW_GROUP_SIZE
+        write_parquet(layout.samples, samples_table(frame), row_group_size=row_group_size)
         with publish() as connection:
             load_samples(connection, layout)
         pool = frame[frame["part"] == "pool"]

@@ -260,8 +260,8 @@ def _further_queries(study: Study, task: Task, given: np.ndarray) -> np.ndarray 
     assert isinstance(task, VisionTask)
     return np.stack(
         [
-            _gaps(forward(task.shifted(*offset), len(given)).option_logits, given)
-            for offset in study.labels.queries.offsets[1:]
+            _gaps(forward(task.queried(down, right, flipped=flipped), len(given)).option_logits, given)
+            for down, right, flipped in study.labels.queries.offsets[1:]
         ]
     )
 

@@ -17,6 +17,7 @@ import torch
 from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import say
 from memo_assets.config import Mlp, Study, WideResNet
+from memo_assets.data.images import image_shape
 from memo_assets.store.files import read_json
 from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
 from memo_assets.training.task import Task
@@ -40,7 +41,7 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
         torch.backends.cudnn.deterministic = True
         return VisionTask(
             make_network(study.model, samples, item.seeds).to(device),
-            np.stack(samples["image"].to_list()).astype(np.float32),
+            np.stack(samples["image"].to_list(), dtype=np.float32),
             samples["given_index"].to_numpy().astype(np.int64),
             image_shape=image_shape(samples),
             augmentation=study.training.augmentation,
@@ -85,12 +86,6 @@ def make_network(model: Mlp | WideResNet, samples: pd.DataFrame, seeds: Sequence
     if model.kind == "mlp":
         return PackedMlp([math.prod(shape), *[model.width] * model.layers, n_classes], seeds)
     return PackedWideResNet(shape, n_classes, depth=model.depth, width=model.width, seeds=seeds)
-
-
-def image_shape(samples: pd.DataFrame) -> tuple[int, int, int]:
-    """Channels, height and width of a study's images: one channel, square."""
-    side = math.isqrt(len(samples["image"].iloc[0]))
-    return 1, side, side
 
 
 def _device(study: Study) -> torch.device:

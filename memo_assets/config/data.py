@@ -72,10 +72,15 @@ class TableData(_Columns):
     path: str = Field(description="The file, absolute or relative to the study's defs.yaml.")
 
 
-class HubData(_Columns):
-    """A data set of the Hugging Face hub, or a directory that its library saved: splits one after the other."""
+def _check_pieces(pieces: list[str]) -> None:
+    for piece in pieces:
+        if not SPLIT_PIECE.fullmatch(piece):
+            raise ValueError(f"{piece!r} is no split such as test, nor its first rows as in train[:1078]")
 
-    source: Literal["hub"]
+
+class HubRows(Config):
+    """Where rows come from: a data set of the Hugging Face hub, or a directory that its library saved."""
+
     name: str = Field(
         min_length=1,
         description="Hub id, or a directory made by save_to_disk, absolute or relative to the study's defs.yaml.",
@@ -93,17 +98,62 @@ class HubData(_Columns):
 
     @field_validator("splits")
     @classmethod
-    def _is_a_piece(cls, value: list[str]) -> list[str]:
-        for piece in value:
-            if not SPLIT_PIECE.fullmatch(piece):
-                raise ValueError(f"{piece!r} is no split such as test, nor its first rows as in train[:1078]")
+    def _are_pieces(cls, value: list[str]) -> list[str]:
+        _check_pieces(value)
         return value
+
+    @property
+    def all_splits(self) -> list[str]:
+        """Splits whose rows are read, in order."""
+        return self.splits
+
+
+class HubData(HubRows, _Columns):
+    """Texts of a data set of the hub: splits one after the other."""
+
+    source: Literal["hub"]
 
     @model_validator(mode="after")
     def _some_options(self) -> "HubData":
         if self.choices is None and self.options is None:
             raise ValueError("give either `choices`, a column, or `options`, the names of the labels")
         return self
+
+
+class ImagesData(HubRows):
+    """Images of a data set of the hub: splits one after the other, those of the test samples last."""
+
+    source: Literal["images"]
+    image: str = Field(description="Column of images, all of one size: grey or in colour.")
+    label: str = Field(
+        description="Column of classes: numbers with names, whole numbers, or the names themselves."
+    )
+    test_splits: list[str] | None = Field(
+        default=None,
+        min_length=1,
+        description="Splits of the test samples; `splits` are then the pool. By default one image in nine is drawn as "
+        "test sample.",
+    )
+
+    @field_validator("test_splits")
+    @classmethod
+    def _are_test_pieces(cls, value: list[str] | None) -> list[str] | None:
+        _check_pieces(value or [])
+        return value
+
+    @model_validator(mode="after")
+    def _each_split_once(self) -> "ImagesData":
+        names = [piece.partition("[")[0] for piece in self.all_splits]
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise ValueError(
+                f"split {twice[0]!r} is named twice in splits and test_splits: no image may be two samples"
+            )
+        return self
+
+    @property
+    def all_splits(self) -> list[str]:
+        """Splits whose rows are read, in order."""
+        return [*self.splits, *(self.test_splits or [])]
 
 
 class Opening(Config):

@@ -219,18 +219,22 @@ AttackName = Literal[
 
 
 class Queries(Config):
-    """Further queries of every image, by which leave-one-out LiRA judges a model: small shifts of the image."""
+    """Further queries of every image, by which leave-one-out LiRA judges a model: small shifts, and mirror images."""
+
+    added_later: ClassVar[frozenset[str]] = frozenset({"flip"})
 
     shift: int = Field(
         ge=1,
         description="Pixels by which images are shifted to each side and corner: nine queries with the image itself.",
     )
 
+    flip: bool = Field(default=False, description="And their mirror images, left to right: 18 queries.")
+
     @property
-    def offsets(self) -> list[tuple[int, int]]:
-        """Pixels down and to the right of every query; the first is the image itself."""
-        steps = (0, -self.shift, self.shift)
-        return [(down, right) for down in steps for right in steps]
+    def offsets(self) -> list[tuple[int, int, bool]]:
+        """Pixels down and to the right of every query, and whether it is mirrored before; the first is the image itself."""
+        steps, flips = (0, -self.shift, self.shift), (False, True) if self.flip else (False,)
+        return [(down, right, flipped) for flipped in flips for down in steps for right in steps]
 
 
 class Labels(Config):

@@ -6,7 +6,16 @@ from pydantic import Field, field_validator, model_validator
 
 from memo_assets.config.base import COMPARISON, NAME_PATTERN, Config, Seed
 from memo_assets.config.compute import Compute
-from memo_assets.config.data import Canaries, CitiesData, DigitsData, HubData, Noise, Prompt, TableData
+from memo_assets.config.data import (
+    Canaries,
+    CitiesData,
+    DigitsData,
+    HubData,
+    ImagesData,
+    Noise,
+    Prompt,
+    TableData,
+)
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
@@ -21,7 +30,7 @@ class Study(Config):
     )
     title: str = Field(min_length=1, description="A short line for figures and reports.")
     description: str = Field(default="", description="What the study is about, in a few sentences.")
-    data: CitiesData | DigitsData | HubData | TableData = Field(
+    data: CitiesData | DigitsData | HubData | ImagesData | TableData = Field(
         discriminator="source", description="The labelled data."
     )
     data_seed: Seed = Field(
@@ -65,10 +74,11 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Study":
-        is_images = self.data.source == "digits"
+        is_images = self.data.source in ("digits", "images")
         if self.is_language and is_images:
             raise ValueError(
-                f"data.source digits holds images; model.kind {self.model.kind} reads text: use mlp or wide_resnet"
+                f"data.source {self.data.source} holds images; model.kind {self.model.kind} reads text: use mlp or "
+                "wide_resnet"
             )
         if not self.is_language and not is_images:
             raise ValueError(

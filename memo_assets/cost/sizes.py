@@ -65,7 +65,6 @@ def find_sizes(study: Study, given: Given) -> Sizes:
     Raises:
         StudyError: data or model are not on this machine and what they would tell is not given.
     """
-    from memo_assets.data.splits import pool_and_test
     from memo_assets.training.schedule import checkpoint_steps
 
     remarks: list[str] = []
@@ -97,7 +96,7 @@ def find_sizes(study: Study, given: Given) -> Sizes:
         remarks.append(
             f"tokens: estimated as {_CHARACTERS_PER_TOKEN} characters each, for the tokenizer is not there yet"
         )
-    n_train = int(study.shadows.train_share * len(pool_and_test(n)[0]))
+    n_train = int(study.shadows.train_share * _pool_size(n, samples))
     size = StudySize(
         samples=n,
         n_train=n_train,
@@ -121,12 +120,25 @@ def _samples(study: Study, given: Given, remarks: list[str]) -> pd.DataFrame | N
     try:
         return build_samples(load_items(study.data, study.data_seed, Path.cwd()), study)
     except DataMissingError as error:
+        if not study.is_language:
+            raise StudyError(
+                f"study {study.name}: {error}; without the data, the size of its images is unknown"
+            ) from error
         if given.samples is None:
             raise StudyError(
                 f"study {study.name}: {error}; or state --samples (pool and test together) and --tokens (mean of a prompt)"
             ) from error
         remarks.append("samples and tokens: as stated, for the data are not there")
         return None
+
+
+def _pool_size(n: int, samples: pd.DataFrame | None) -> int:
+    """Samples of the pool among n, as many as in the data; without data, by the rule of one test sample in nine."""
+    from memo_assets.data.splits import pool_and_test
+
+    if samples is None:
+        return len(pool_and_test(n)[0])
+    return round(n * float((samples["part"] == "pool").mean()))
 
 
 def _language_model(study: Study, remarks: list[str]) -> tuple[Any, Any]:

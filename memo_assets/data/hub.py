@@ -1,15 +1,16 @@
 """A data set of the Hugging Face hub, or a directory that the library `datasets` saved.
 
-What belongs here: getting the rows. What does not: what their columns mean (`columns`), whether the values make sense
-(`items.check_items`).
+What belongs here: getting the rows. What does not: what their columns mean (`columns`, `images`), whether the values
+make sense (`items.check_items`).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from memo_assets.config import HubData
+from memo_assets.config import HubData, HubRows
 from memo_assets.config.data import SPLIT_PIECE
 from memo_assets.data.columns import items_of, wanted_columns
 from memo_assets.data.errors import DataError, DataMissingError
@@ -31,32 +32,53 @@ def load_hub(data: HubData) -> pd.DataFrame:
         DataMissingError: the data set is not on this machine and the hub cannot be asked.
         DataError: an unknown split or column, a split that is too short, a label that stands for no option.
     """
-    frames = []
+    wanted, frames = wanted_columns(data), []
     for piece in data.splits:
-        match = SPLIT_PIECE.fullmatch(piece)
-        assert match is not None
-        split, first = match[1], None if match[2] is None else int(match[2])
-        rows = _split(data, split)
-        wanted = wanted_columns(data)
-        lacking = [name for name in wanted if name not in rows.column_names]
-        if lacking:
-            raise DataError(f"{data.name}: column {lacking[0]!r} is missing; it has {rows.column_names}")
-        if first is not None:
-            if first > len(rows):
-                raise DataError(f"{data.name}: data.splits asks for {piece}, but it has {len(rows)} rows")
-            rows = rows.select(range(first))
+        rows = read_piece(data, piece, wanted)
         columns = {name: rows[name][:] for name in wanted}
-        frames.append(items_of(columns, data, [f"{split}/{row}" for row in range(len(rows))]))
+        frames.append(items_of(columns, data, row_ids(piece, len(rows))))
     return pd.concat(frames, ignore_index=True)
 
 
-def row_files(data: HubData) -> list[str]:
+def read_piece(data: HubRows, piece: str, wanted: Sequence[str], *, field: str = "splits") -> "Dataset":
+    """Rows of one split, or the first of them.
+
+    Args:
+        data: the data set.
+        piece: the split as the study names it, such as train[:1000].
+        wanted: names of columns that must be there.
+        field: field of the study's data that names the split.
+
+    Raises:
+        DataMissingError: the data set is not on this machine and the hub cannot be asked.
+        DataError: an unknown split or column, or a split that is too short.
+    """
+    match = SPLIT_PIECE.fullmatch(piece)
+    assert match is not None
+    split, first = match[1], None if match[2] is None else int(match[2])
+    rows = _split(data, split, field).with_format(None)  # a directory keeps the format it was saved with
+    lacking = [name for name in wanted if name not in rows.column_names]
+    if lacking:
+        raise DataError(f"{data.name}: column {lacking[0]!r} is missing; it has {rows.column_names}")
+    if first is None:
+        return rows
+    if first > len(rows):
+        raise DataError(f"{data.name}: data.{field} asks for {piece}, but it has {len(rows)} rows")
+    return rows.select(range(first))
+
+
+def row_ids(piece: str, rows: int) -> list[str]:
+    """Split and row from 0, such as train/17, of the rows of `read_piece`."""
+    return [f"{piece.partition('[')[0]}/{row}" for row in range(rows)]
+
+
+def row_files(data: HubRows) -> list[str]:
     """Patterns of the files that hold a data set's rows, and of its card, which says what is which; never code."""
     names = ["*.parquet", "*.csv", "*.json", "*.jsonl", "*.arrow"]
     return ["README.md", *(f"{data.folder}/{name}" if data.folder else name for name in names)]
 
 
-def snapshot(data: HubData) -> Path:
+def snapshot(data: HubRows) -> Path:
     """Folder of a data set of the hub in the cache, which alone is asked; its name is the commit.
 
     Args:
@@ -90,7 +112,7 @@ def snapshot(data: HubData) -> Path:
     return Path(folder)
 
 
-def _split(data: HubData, split: str) -> "Dataset":
+def _split(data: HubRows, split: str, field: str) -> "Dataset":
     """All rows of one split."""
     from datasets import DatasetDict, load_dataset, load_from_disk
     from datasets.exceptions import DatasetGenerationError
@@ -113,7 +135,7 @@ def _split(data: HubData, split: str) -> "Dataset":
     if isinstance(saved, DatasetDict):
         if split not in saved:
             raise DataError(
-                f"{data.name} has no split {split!r}: data.splits may name {', '.join(map(str, saved))}"
+                f"{data.name} has no split {split!r}: data.{field} may name {', '.join(map(str, saved))}"
             )
         return saved[split]
     raise DataError(f"{data.name} holds one split without a name: save a DatasetDict with its splits")

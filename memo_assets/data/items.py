@@ -1,7 +1,7 @@
 """The labelled items of a study, whatever their source, and the checks that all of them must pass.
 
 What belongs here: the common form `Items`, the choice of the source, `check_items`. What does not: reading one
-source (`cities`, `digits`, `hub`, `table`), prompts, noise and splits (`samples`).
+source (`cities`, `digits`, `hub`, `images`, `table`), prompts, noise and splits (`samples`).
 """
 
 from collections.abc import Iterator
@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from memo_assets.config import MAX_OPTIONS, CitiesData, DigitsData, HubData, TableData
+from memo_assets.config import MAX_OPTIONS, CitiesData, DigitsData, HubData, ImagesData, TableData
 from memo_assets.data.cities import load_cities
 from memo_assets.data.digits import load_digits
 from memo_assets.data.errors import DataError
 from memo_assets.data.hub import load_hub
+from memo_assets.data.images import load_images
 from memo_assets.data.table import load_table
 
 MIN_ROWS = 20
@@ -27,7 +28,9 @@ class Items:
     """Labelled items; the row's position is its sample_id.
 
     frame: columns item_id (str, unique), text (str) or image (float32 array), label (str), options (list of str);
-        and, where options are mere letters, choices (list of str), what each option stands for.
+        and, where options are mere letters, choices (list of str), what each option stands for; where images are not
+        square or have colours, image_shape (channels, height, width); where the source has test samples of its own,
+        is_test (bool).
     background: columns text and label, for pretraining a base model on what the study does not use; or None.
     """
 
@@ -35,7 +38,9 @@ class Items:
     background: pd.DataFrame | None
 
 
-def load_items(data: CitiesData | DigitsData | HubData | TableData, data_seed: int, base_dir: Path) -> Items:
+def load_items(
+    data: CitiesData | DigitsData | HubData | ImagesData | TableData, data_seed: int, base_dir: Path
+) -> Items:
     """Load the items of a study and check them.
 
     Args:
@@ -59,6 +64,9 @@ def load_items(data: CitiesData | DigitsData | HubData | TableData, data_seed: i
     elif isinstance(data, HubData):
         frame = load_hub(data)
         where = f"data set {data.name} ({', '.join(data.splits)})"
+    elif isinstance(data, ImagesData):
+        frame = load_images(data)
+        where = f"data set {data.name} ({', '.join(data.all_splits)})"
     else:
         frame = load_table(data, base_dir)
         source_of_id = f"column {data.id!r}" if data.id else "row number"
@@ -93,14 +101,28 @@ def _problems(frame: pd.DataFrame) -> Iterator[str]:
     if frame.empty:
         yield f"there are no rows: give at least {MIN_ROWS}"
         return
-    if len(frame) < MIN_ROWS:
-        yield (
-            f"{len(frame)} rows are too few to split: one in nine becomes a test sample and the models train on "
-            f"shares of the rest; give at least {MIN_ROWS}"
-        )
+    yield from _size_problems(frame)
     yield from _id_problems(frame)
     yield from _image_problems(frame) if content == "image" else _text_problems(frame)
     yield from _label_problems(frame)
+
+
+def _size_problems(frame: pd.DataFrame) -> Iterator[str]:
+    if "is_test" not in frame:
+        if len(frame) < MIN_ROWS:
+            yield (
+                f"{len(frame)} rows are too few to split: one in nine becomes a test sample and the models train on "
+                f"shares of the rest; give at least {MIN_ROWS}"
+            )
+        return
+    n_test = int(frame["is_test"].sum())
+    if len(frame) - n_test < MIN_ROWS:
+        yield (
+            f"{len(frame) - n_test} rows beside the test samples are too few: the models train on shares of them; give "
+            f"at least {MIN_ROWS}"
+        )
+    if not n_test:
+        yield "the test splits hold no rows: name others, or leave data.test_splits out"
 
 
 def _id_problems(frame: pd.DataFrame) -> Iterator[str]:
@@ -121,13 +143,13 @@ def _text_problems(frame: pd.DataFrame) -> Iterator[str]:
 
 
 def _image_problems(frame: pd.DataFrame) -> Iterator[str]:
-    images = [np.asarray(image, dtype=np.float64) for image in frame["image"]]
-    other = pd.Series([image.shape != images[0].shape for image in images], index=frame.index)
+    shapes = [tuple(shape) for shape in frame.get("image_shape", frame["image"].map(np.shape))]
+    other = pd.Series([shape != shapes[0] for shape in shapes], index=frame.index)
     if other.any():
-        yield f"{_rows(frame, other)} with an image of another shape than the first, {images[0].shape}; resize them"
+        yield f"{_rows(frame, other)} with an image of another shape than the first, {shapes[0]}; resize them"
         return
-    finite = np.isfinite(np.stack(images).reshape(len(images), -1))
-    bad = pd.Series(~np.asarray(finite.all(axis=1)), index=frame.index)
+    finite = [bool(np.isfinite(np.asarray(image, dtype=np.float64)).all()) for image in frame["image"]]
+    bad = ~pd.Series(finite, index=frame.index)
     if bad.any():
         yield f"{_rows(frame, bad)} with a pixel that is nan or infinite; mend or remove the image"
 

@@ -6,7 +6,6 @@ themselves (`splits`, `noise`), tokens (`tokens`).
 
 import hashlib
 import json
-import math
 import re
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 
 from memo_assets.config import Canaries, Prompt, Study
 from memo_assets.data.canaries import canary_labels, photo_tiles, place_canaries
-from memo_assets.data.errors import DataError
+from memo_assets.data.images import image_shape
 from memo_assets.data.items import Items
 from memo_assets.data.noise import noisy_labels, template_index
 from memo_assets.data.splits import pool_and_test
@@ -34,8 +33,9 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     Returns:
         Columns sample_id (int64, the position), item_id, part ('pool' or 'test'), label_status ('true' or 'random'),
         true_label, given_label, true_index, given_index (int16, positions in options), options (list), item_group (str) where the source has groups, then text
-        and prompt (language) or image (vision), canary ('clean', 'ood' or null) where the study has canaries, and
-        content_hash: SHA-256 of what the model is given, the options and the given label.
+        and prompt (language) or image and, where the source has shapes, image_shape (vision), canary ('clean', 'ood' or
+        null) where the study has canaries, and content_hash: SHA-256 of what the model is given, the options and the
+        given label.
 
     Source: Dentan et al., arXiv 2409.18858: template and noise per sample.
     """
@@ -45,7 +45,11 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     true_index = np.array(
         [row.index(label) for row, label in zip(options, frame["label"], strict=True)], dtype=np.int64
     )
-    pool, test = pool_and_test(n)
+    if "is_test" in frame:
+        is_test = frame["is_test"].to_numpy(dtype=bool)
+        pool, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+    else:
+        pool, test = pool_and_test(n)
     given_index, is_random = true_index.copy(), np.zeros(n, dtype=bool)
     n_options = np.array([len(row) for row in options])
     given_index[pool], is_random[pool] = noisy_labels(
@@ -68,10 +72,9 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     )
     if "item_group" in frame:
         samples["item_group"] = frame["item_group"].to_numpy()
-    if study.canaries is not None:
-        samples = _with_canaries(samples, frame["image"], study.canaries, study.data_seed)
-        seen = [image.astype("<f4").tobytes() for image in samples["image"]]
-    elif study.prompt is not None:
+    if "image_shape" in frame:
+        samples["image_shape"] = frame["image_shape"].to_numpy()
+    if study.prompt is not None:
         samples["text"] = frame["text"].to_numpy()
         lines = options
         if "choices" in frame:
@@ -84,7 +87,10 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     else:
         images = [np.asarray(image, dtype=np.float32) for image in frame["image"]]
         samples["image"] = pd.Series(images, dtype=object)
-        seen = [image.astype("<f4").tobytes() for image in images]
+        if study.canaries is not None:
+            samples = _with_canaries(samples, study.canaries, study.data_seed)
+        # One after the other, for they are large.
+        seen = (image.astype("<f4").tobytes() for image in samples["image"])
     samples["content_hash"] = [
         _content_hash(content, row, label)
         for content, row, label in zip(seen, options, samples["given_label"], strict=True)
@@ -92,11 +98,9 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
     return samples
 
 
-def _with_canaries(
-    samples: pd.DataFrame, images: pd.Series, canaries: Canaries, data_seed: int
-) -> pd.DataFrame:
-    """Images of the samples, with some of the pool made canaries; a new label counts as true, for there is no other."""
-    found = [np.asarray(image, dtype=np.float32) for image in images]
+def _with_canaries(samples: pd.DataFrame, canaries: Canaries, data_seed: int) -> pd.DataFrame:
+    """The samples, with some of the pool made canaries; a new label counts as true, for there is no other."""
+    found = samples["image"].tolist()
     eligible = (samples["part"] == "pool") & (samples["label_status"] == "true")
     places = place_canaries(eligible.to_numpy(), canaries.count, data_seed)
     columns = {name: samples[name].tolist() for name in ("item_id", "true_label", "given_label", "options")}
@@ -104,7 +108,7 @@ def _with_canaries(
     canary = np.full(len(samples), None, dtype=object)
     canary[places] = canaries.kind
     if canaries.kind == "ood":
-        names, tiles = photo_tiles(canaries, _shape(found[0]), data_seed)
+        names, tiles = photo_tiles(canaries, image_shape(samples), data_seed)
         indices[places] = canary_labels(np.array([len(columns["options"][i]) for i in places]), data_seed)
         for place, name, tile in zip(places, names, tiles, strict=True):
             label = columns["options"][place][indices[place]]
@@ -119,16 +123,6 @@ def _with_canaries(
         canary=canary,
         image=pd.Series(found, index=samples.index, dtype=object),
     )
-
-
-def _shape(image: np.ndarray) -> tuple[int, int, int]:
-    """Channels, height and width of an image."""
-    side = math.isqrt(image.size)
-    if side**2 != image.size:
-        raise DataError(
-            f"canaries: images of {image.size} pixels are not square; canaries take square images"
-        )
-    return 1, side, side
 
 
 def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, data_seed: int) -> list[str]:
@@ -160,10 +154,14 @@ def _templates(text: str, prompt: Prompt) -> list[str]:
     return prompt.templates
 
 
-def samples_schema(*, is_language: bool, has_groups: bool = False, has_canaries: bool = False) -> pa.Schema:
+def samples_schema(
+    *, is_language: bool, has_groups: bool = False, has_shapes: bool = False, has_canaries: bool = False
+) -> pa.Schema:
     """Column types of the samples' Parquet file."""
     text = pa.string()
     seen = [("text", text), ("prompt", text)] if is_language else [("image", pa.list_(pa.float32()))]
+    if has_shapes:
+        seen.append(("image_shape", pa.list_(pa.int32())))
     return pa.schema(
         [
             ("sample_id", pa.int64()),
@@ -188,6 +186,7 @@ def samples_table(samples: pd.DataFrame) -> pa.Table:
     schema = samples_schema(
         is_language="prompt" in samples,
         has_groups="item_group" in samples,
+        has_shapes="image_shape" in samples,
         has_canaries="canary" in samples,
     )
     table = pa.Table.from_pandas(samples, schema=schema, preserve_index=False)

@@ -148,7 +148,7 @@ def at_risk_table(frame: pd.DataFrame) -> Table:
 
     Args:
         frame: sample_id, given_label, true_label (null if unknown), label_status ('true', 'random' or 'canary'), psmi, log_lira
-            (null if there are no shadow models); optionally text (string) and image (2-D array, larger is darker).
+            (null if there are no shadow models); optionally text (string) and image (array as `picture` takes it).
 
     Raises:
         ValueError: A column is missing.
@@ -194,15 +194,24 @@ def text_of(value: object) -> str:
 
 
 def picture(pixels: np.ndarray) -> str:
-    """A grey-scale picture [H, W] as the data URI of a PNG; the largest value is black, 0 white.
+    """An image as the data URI of a PNG.
+
+    Args:
+        pixels: [H, W], ink on paper: the largest value is black, 0 white; or [C, H, W] with values in [0, 1], shown as
+            they are: grey (C = 1) or red, green and blue (C = 3).
 
     Raises:
-        ValueError: The array has not two dimensions.
+        ValueError: the array has another shape.
     """
     pixels = np.asarray(pixels, dtype=np.float64)
-    if pixels.ndim != 2 or not pixels.size:
-        raise ValueError(f"a picture needs an array [height, width]; this one has shape {pixels.shape}")
-    grey = np.round(255 * (1 - np.clip(pixels / max(pixels.max(), 1e-12), 0, 1))).astype(np.uint8)
+    if not pixels.size or not (pixels.ndim == 2 or (pixels.ndim == 3 and len(pixels) in (1, 3))):
+        raise ValueError(
+            f"a picture needs an array [height, width] or [1 or 3, height, width]; this one has shape {pixels.shape}"
+        )
+    if pixels.ndim == 2:
+        shares = 1 - np.clip(pixels / max(pixels.max(), 1e-12), 0, 1)
+    else:
+        shares = np.clip(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0), 0, 1)
     buffer = io.BytesIO()
-    Image.fromarray(grey).save(buffer, "PNG")
+    Image.fromarray(np.round(255 * shares).astype(np.uint8)).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -66,12 +66,18 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def write_parquet(path: Path, table: "pa.Table") -> None:
-    """Write a table atomically; the same table always gives the same bytes."""
+def write_parquet(path: Path, table: "pa.Table", *, row_group_size: int | None = None) -> None:
+    """Write a table atomically; the same table always gives the same bytes.
+
+    Args:
+        path: the file.
+        table: its content.
+        row_group_size: rows that are decoded together; smaller groups of large rows are read in less memory.
+    """
     import pyarrow.parquet as pq
 
     with atomic_path(path) as temporary:
-        pq.write_table(table, temporary, compression="zstd")
+        pq.write_table(table, temporary, compression="zstd", row_group_size=row_group_size)
 
 
 def replace_folder(new: Path, final: Path) -> None:

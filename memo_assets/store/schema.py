@@ -131,7 +131,7 @@ TABLES: dict[str, Table] = {
                 Column(
                     "query_gaps",
                     "FLOAT[]",
-                    "Logit gaps on the image and on its shifted copies (labels.queries); null without such queries.",
+                    "Logit gaps on the image and on its shifted or mirrored copies (labels.queries); null without such queries.",
                 ),
             ),
             bulk=True,

@@ -30,9 +30,9 @@ class VisionTask:
 
     Args:
         network: the networks, on the device to use.
-        images: float32 [N, d].
+        images: float32 [N, C * H * W], channel after channel, row after row.
         given_index: int [N], the given label of each image.
-        image_shape: channels, height and width, in which order the d values of an image lie; only for augmentation.
+        image_shape: channels, height and width of the images.
         augmentation: how images are changed at random in training; by default not at all.
 
     Raises:
@@ -45,25 +45,26 @@ class VisionTask:
         images: np.ndarray,
         given_index: np.ndarray,
         *,
-        image_shape: tuple[int, int, int] | None = None,
+        image_shape: tuple[int, int, int],
         augmentation: Augmentation | None = None,
     ) -> None:
         if images.shape != (len(given_index), network.n_inputs):
             raise ValueError(
                 f"images {images.shape} and {len(given_index)} labels given, expected [N, {network.n_inputs}] and N"
             )
+        if images.shape[1] != math.prod(image_shape):
+            raise ValueError(
+                f"images of {images.shape[1]} values given, expected {math.prod(image_shape)}: channels, height, width are "
+                f"{image_shape}"
+            )
         if given_index.min() < 0 or given_index.max() >= network.n_classes:
             raise ValueError(
                 f"labels run from {given_index.min()} to {given_index.max()}, expected 0 to {network.n_classes - 1}"
             )
-        if augmentation is not None and (
-            image_shape is None
-            or math.prod(image_shape) != network.n_inputs
-            or augmentation.shift >= min(image_shape[1:])
-        ):
+        if augmentation is not None and augmentation.shift >= min(image_shape[1:]):
             raise ValueError(
-                f"training.augmentation: images of {network.n_inputs} values and shape {image_shape} (channels, height, "
-                f"width) given, expected a shape of as many, with sides of more than shift = {augmentation.shift} pixels"
+                f"training.augmentation: images of shape {image_shape} (channels, height, width) given, expected sides of "
+                f"more than shift = {augmentation.shift} pixels"
             )
         self._network = network
         self.seeds = network.seeds
@@ -88,7 +89,6 @@ class VisionTask:
         index = torch.from_numpy(rows).to(self._device)
         images = self._images[index]
         if self._augmentation is not None:
-            assert self._image_shape is not None
             shaped = images.unflatten(2, self._image_shape)
             images = augmented(shaped, self._augmentation, seeds=self.seeds, step=step).flatten(2)
         logits, _ = self._network.train()(images)
@@ -102,26 +102,29 @@ class VisionTask:
             loss = _cross_entropy(logits, self._labels[index])
         return Prediction(logits, loss, states if hidden else None)
 
-    def shifted(self, down: int, right: int) -> "VisionTask":
+    def queried(self, down: int, right: int, *, flipped: bool = False) -> "VisionTask":
         """The same models, their weights shared, over the images shifted by some pixels; what is left free is 0.
 
         Args:
             down: pixels down, up if negative.
             right: pixels to the right, to the left if negative.
+            flipped: whether the images are mirrored, left to right, before they are shifted.
 
         Raises:
-            ValueError: the images are not square, or are shifted out of sight.
+            ValueError: the images are shifted out of sight.
         """
-        side = math.isqrt(self._images.shape[1])
-        if side**2 != self._images.shape[1] or max(abs(down), abs(right)) >= side:
+        _, height, width = self._image_shape
+        if abs(down) >= height or abs(right) >= width:
             raise ValueError(
-                f"labels.queries: images of {self._images.shape[1]} pixels cannot be shifted by {down} down and {right} to "
-                "the right; shifting takes square images of one channel that are larger than that"
+                f"labels.queries: images of {height} x {width} pixels, shifted by {down} down and {right} to the right, are "
+                "out of sight: lower labels.queries.shift"
             )
-        there = torch.zeros(len(self._images), side, side, device=self._device)
-        here = self._images.view(-1, side, side)
-        to, of = zip(*((_overlap(side, by), _overlap(side, -by)) for by in (down, right)), strict=True)
-        there[:, to[0], to[1]] = here[:, of[0], of[1]]
+        here = self._images.view(-1, *self._image_shape)
+        here = here.flip(3) if flipped else here
+        there = torch.zeros_like(here)
+        there[:, :, _overlap(height, down), _overlap(width, right)] = here[
+            :, :, _overlap(height, -down), _overlap(width, -right)
+        ]
         task = copy.copy(self)
         task._images = there.flatten(1)  # noqa: SLF001 - of its own class
         return task

@@ -11,6 +11,7 @@ import torch
 from memo_assets.compute import steps
 from memo_assets.compute.items import ItemResult, WorkItem
 from memo_assets.compute.worker import main
+from memo_assets.config import Queries
 from memo_assets.measures.lira import logit_gap
 from memo_assets.models.packed_mlp import PackedMlp
 from memo_assets.models.packed_wide_resnet import PackedWideResNet
@@ -18,6 +19,7 @@ from memo_assets.store.files import content_hash, read_json, replace_folder, wri
 from memo_assets.store.layout import Layout
 from memo_assets.training.forward import forward
 from memo_assets.training.vision import VisionTask
+from memo_assets_tests.data.pictures import colours, save_pictures, settings
 
 from .small_items import item, small_study, write_inputs
 
@@ -136,12 +138,12 @@ def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
     np.testing.assert_array_equal(queries[:, 0], rows["logit_gap"])
     # Up by one, by hand: the first row of pixels is gone, an empty one stands below.
     assert of.labels.queries is not None
-    place = of.labels.queries.offsets.index((-1, 0))
+    place = of.labels.queries.offsets.index((-1, 0, False))
     samples = pq.read_table(layout.samples).to_pandas()
     images = np.stack(samples["image"].to_list()).reshape(-1, 8, 8)
     moved = np.concatenate([images[:, 1:], np.zeros((90, 1, 8), np.float32)], axis=1).reshape(-1, 64)
     labels = samples["given_index"].to_numpy().astype(np.int64)
-    task = VisionTask(PackedMlp([64, 8, 8, 10], [1]), moved, labels)
+    task = VisionTask(PackedMlp([64, 8, 8, 10], [1]), moved, labels, image_shape=(1, 8, 8))
     task.load(0, layout.adapter(1, 2.0))
     expected = logit_gap(forward(task, 90).option_logits[0], labels)
     np.testing.assert_allclose(queries[:, place], expected, atol=1e-5)
@@ -180,3 +182,30 @@ def test_a_wide_resnet_goes_through_all_steps(warehouse: Path, monkeypatch: pyte
     assert {"conv", "groups.1.0.shortcut", "weight", "all"} <= set(norms["module"])
     last = norms[(norms["epoch"] == 2) & (norms["module"] == "all") & (norms["norm"] == "frobenius")]
     assert (last["distance"] > 0).all()
+
+
+def test_mirrored_queries_of_images_in_colour(warehouse: Path) -> None:
+    folder = save_pictures(warehouse / "pictures", {"train": colours(60, 0), "test": colours(12, 1)})
+    wanted = settings(folder, test_splits=["test"])
+    of = small_study({"data": wanted, "labels.queries": {"shift": 1, "flip": True}})
+    layout = write_inputs(warehouse, of)
+    for given in (item(warehouse, of, "adapters", [0, 1]), item(warehouse, of, "logits", [0, 1])):
+        assert compute(given).error is None
+    rows = pq.read_table(layout.logits(1)).to_pandas()
+    rows = rows[rows["epoch"] == 2]
+    queries = np.stack(rows["query_gaps"].to_list())
+    assert queries.shape == (72, 18)
+    np.testing.assert_array_equal(queries[:, 0], rows["logit_gap"])
+    # Mirrored and moved to the right by one, by hand: the last column, which was the first, is gone.
+    samples = pq.read_table(layout.samples).to_pandas()
+    images = np.stack(samples["image"].to_list()).reshape(72, 3, 4, 5)
+    moved = np.concatenate([np.zeros((72, 3, 4, 1), np.float32), images[..., :0:-1]], axis=3).reshape(72, 60)
+    labels = samples["given_index"].to_numpy().astype(np.int64)
+    task = VisionTask(PackedMlp([60, 8, 8, 3], [1]), moved, labels, image_shape=(3, 4, 5))
+    task.load(0, layout.adapter(1, 2.0))
+    expected = logit_gap(forward(task, 72).option_logits[0], labels)
+    assert of.labels.queries is not None
+    offsets = of.labels.queries.offsets
+    assert offsets[:9] == Queries(shift=1).offsets
+    np.testing.assert_allclose(queries[:, offsets.index((0, 1, True))], expected, atol=1e-5)
+    assert np.abs(queries[:, offsets.index((0, 1, False))] - expected).max() > 0.01

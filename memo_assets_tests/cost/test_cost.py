@@ -1,5 +1,7 @@
 """Estimates against values worked out by hand, and against what a model really has."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +14,7 @@ from memo_assets.cost.report import cost_lines
 from memo_assets.cost.sizes import Given, find_sizes
 from memo_assets.study import load_study
 from memo_assets.study_file import StudyError
+from memo_assets_tests.data.pictures import colours, save_pictures, settings
 from memo_assets_tests.models.plain_wide_resnet import Plain
 from memo_assets_tests.studies import CITIES, DIGITS, study
 
@@ -69,6 +72,22 @@ def test_a_trigger_is_one_more_checkpoint_to_keep_and_to_run() -> None:
         for changes in ({}, {"training.trigger": {"window": 20}})
     )
     assert (plain.checkpoints, with_trigger.checkpoints) == (3, 4)
+
+
+def test_sizes_of_images_in_colour_with_test_samples_of_their_own(tmp_path: Path) -> None:
+    folder = save_pictures(tmp_path / "pictures", {"train": colours(60, 0), "test": colours(30, 1)})
+    of = study(DIGITS, {"data": settings(folder, test_splits=["test"])})
+    sizes = find_sizes(of, Given())
+    assert sizes.model.total == 3 * 4 * 5 * 8 + 8 + 8 * 8 + 8 + 8 * 3 + 3
+    assert (sizes.study.samples, sizes.study.n_train, sizes.study.queries) == (90, 30, 1)
+    mirrored = study(DIGITS, {"data.items": 90, "labels.queries": {"shift": 1, "flip": True}})
+    assert find_sizes(mirrored, Given()).study.queries == 18
+    assert find_sizes(of, Given(samples=900)).study.n_train == 300
+    nowhere = study(DIGITS, {"data": settings(Path("nobody/nothing"))})
+    with pytest.raises(
+        StudyError, match=r"memo fetch STUDY.*; without the data, the size of its images is unknown"
+    ):
+        find_sizes(nowhere, Given(samples=900, tokens=1))
 
 
 def test_a_real_model_has_the_parameters_it_is_named_after() -> None:

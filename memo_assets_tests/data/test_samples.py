@@ -4,7 +4,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from memo_assets.config import Canaries, Prompt, Study
-from memo_assets.data.errors import DataError
 from memo_assets.data.items import Items
 from memo_assets.data.noise import noisy_labels, template_index
 from memo_assets.data.samples import build_samples, render_prompts, samples_table
@@ -185,8 +184,18 @@ def test_canaries_are_kept_in_the_file(tmp_path):
     assert kinds.count(None) == len(samples) - 12
 
 
-def test_images_that_are_not_square_have_no_canaries():
+@pytest.mark.parametrize("kind", ["clean", "ood"])
+def test_canaries_have_the_colours_and_shape_of_the_images(kind):
     given = items(content="image")
-    given.frame["image"] = pd.Series([np.zeros(6, np.float32)] * len(given.frame), dtype=object)
-    with pytest.raises(DataError, match="images of 6 pixels are not square"):
-        build_samples(given, with_canaries("ood"))
+    given.frame["image"] = pd.Series([np.full(18, k / 90, np.float32) for k in range(90)], dtype=object)
+    given.frame["image_shape"] = [[3, 3, 2]] * 90
+    samples = build_samples(given, with_canaries(kind))
+    assert samples["image_shape"].map(tuple).unique().tolist() == [(3, 3, 2)]
+    assert samples_table(samples).column("image_shape").to_pylist() == [[3, 3, 2]] * 90
+    pixels = np.stack(samples["image"].to_list())
+    assert pixels.shape == (90, 18)
+    is_new = (pixels != np.stack(given.frame["image"].to_list())).any(axis=1)
+    assert is_new.tolist() == ((samples["canary"] == "ood").tolist())
+    if kind == "ood":  # photographs: their channels differ
+        channels = pixels[is_new].reshape(-1, 3, 6)
+        assert (channels[:, 0] != channels[:, 2]).any()

@@ -185,8 +185,18 @@ def test_picture_is_a_png_with_dark_ink():
     assert (shown.format, shown.mode) == ("PNG", "L")
     assert np.asarray(shown).tolist() == [[255, 0], [128, 191]]
     assert picture(np.zeros((2, 2)))
-    with pytest.raises(ValueError, match=r"shape \(64,\)"):
-        picture(np.zeros(64))
+    for shape in ((64,), (2, 4, 4), (3, 0, 4)):
+        with pytest.raises(ValueError, match=rf"this one has shape {re.escape(str(shape))}"):
+            picture(np.zeros(shape))
+
+
+def test_picture_in_colour_or_grey_is_shown_as_it_is():
+    colour = np.array([[[1, 0]], [[0, 0.2]], [[0.4, 1]]])  # red, green, blue of one row of two pixels
+    shown = Image.open(io.BytesIO(base64.b64decode(picture(colour).split(",")[1])))
+    assert (shown.mode, shown.size) == ("RGB", (2, 1))
+    assert np.asarray(shown).tolist() == [[[255, 0, 102], [0, 51, 255]]]
+    shown = Image.open(io.BytesIO(base64.b64decode(picture(np.array([[[0.2, 0]]])).split(",")[1])))
+    assert (shown.mode, np.asarray(shown).tolist()) == ("L", [[51, 0]])
 
 
 def test_headline():

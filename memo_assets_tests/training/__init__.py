@@ -71,7 +71,9 @@ def vision_task(seeds: list[int]) -> VisionTask:
     """64 random images of 12 pixels, three classes, hidden layers 10 and 10."""
     rng = np.random.default_rng(6)
     images = rng.random((64, 12), dtype=np.float32)
-    return VisionTask(PackedMlp([12, 10, 10, 3], seeds), images, rng.integers(0, 3, 64))
+    return VisionTask(
+        PackedMlp([12, 10, 10, 3], seeds), images, rng.integers(0, 3, 64), image_shape=(3, 2, 2)
+    )
 
 
 def resnet_task(seeds: list[int]) -> VisionTask:
