@@ -218,8 +218,8 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         draw=_roc,
         description="ROC curves of the predictors at the prediction epoch.",
         heading="How well each predictor tells memorized samples from the others",
-        text="Further up and left is better; the diagonal is chance. Early log-LiRA is the attack itself at "
-        "this checkpoint and needs all shadow models; it is drawn for comparison.",
+        text="Further up and left is better; the diagonal is chance. Early log-LiRA, where all models "
+        "have this checkpoint, is the attack itself; it needs them all and is drawn for comparison.",
     ),
     StudyFigure(
         name="figure_over_epochs",
@@ -279,7 +279,7 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         description="False positive rate of the predictors against the checkpoint whose labels are predicted.",
         heading="Which epoch's memorization is predicted",
         text="The prediction is made once; it is judged by the labels of every checkpoint. At the prediction epoch itself "
-        "early log-LiRA is the score that the labels are made of, so its share of false alarms is 0 there.",
+        "early log-LiRA, if it is drawn, is the score that the labels are made of: its share of false alarms is 0 there.",
     ),
     StudyFigure(
         name="figure_by_objective",

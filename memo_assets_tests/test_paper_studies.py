@@ -1,4 +1,4 @@
-"""The five studies of the paper: the published recipe, pools, splits and steps, and what a cluster would get."""
+"""The studies of the paper: the published recipe, pools, splits and steps, and what a cluster would get."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from memo_assets.analysis.published import PUBLISHED
 from memo_assets.cli import app
 from memo_assets.config.data import SPLIT_PIECE
 from memo_assets.data.errors import DataMissingError
-from memo_assets.data.splits import pool_and_test, split_mask
+from memo_assets.data.splits import pool_and_test, split_mask, training_positions
 from memo_assets.study import load_study
 from memo_assets.study_check import check_study
 from memo_assets.training.schedule import checkpoint_steps, learning_rate, steps_per_epoch
@@ -109,3 +109,54 @@ def test_a_cluster_gets_one_task_per_model_with_a_gpu(name: str) -> None:
     ]
     assert lines.count("#SBATCH --gres=gpu:1") == 4
     assert sum(line.startswith("#SBATCH --array=0-99") for line in lines) == 2
+
+
+def test_the_vision_study_has_the_published_recipe() -> None:
+    study = load_study("cifar10")
+    recipe, labels = study.training, study.labels
+    assert study.model.kind == "wide_resnet"
+    assert (study.model.depth, study.model.width) == (16, 4)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.momentum, recipe.epochs) == ("sgd", 0.1, 0.9, 300)
+    assert recipe.augmentation is not None
+    assert (recipe.augmentation.flip, recipe.augmentation.shift) == (True, 4)
+    assert recipe.trigger is not None
+    assert (recipe.trigger.window, recipe.trigger.drop) == (500, 0.95)
+    assert (labels.attack, labels.eta) == ("loo_lira", 4)
+    assert labels.queries is not None
+    assert len(labels.queries.offsets) == 18
+    assert study.canaries is not None
+    assert (study.canaries.kind, study.canaries.count, study.noise.share) == ("ood", 500, 0)
+    assert (study.shadows.models, study.shadows.membership) == (64, "paired")
+    clean = load_study("cifar10_kindclean")
+    assert clean.model_dump(exclude={"name", "title", "canaries"}) == study.model_dump(
+        exclude={"name", "title", "canaries"}
+    )
+    assert clean.canaries is not None
+    assert clean.canaries.kind == "clean"
+
+
+def test_each_image_of_cifar10_is_in_exactly_half_of_the_models() -> None:
+    study, counts = load_study("cifar10"), np.zeros(50_000, dtype=int)
+    for seed in study.seeds:
+        rows = training_positions(
+            50_000, study.shadows.train_share, seed, membership=study.shadows.membership
+        )
+        assert len(np.unique(rows)) == 25_000
+        counts[rows] += 1
+    assert (counts == 32).all()
+    assert steps_per_epoch(study.training, 25_000) == 98
+
+
+def test_the_vision_study_is_checked_and_previewed_before_the_data_are_there(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    assert str(check_study("cifar10")["data"]).startswith("not checked: data set uoft-cs/cifar10 is not in")
+    shown = CliRunner().invoke(app, ["slurm", "preview", "cifar10"])
+    assert shown.exit_code == 0, shown.output
+    heads = [line for line in shown.output.splitlines() if line.startswith("# cifar10/")]
+    assert heads == [
+        "# cifar10/adapters: 16 tasks of up to 4 split seeds; the first seeds 0 to 3 (4), the last seeds 60 to 63 (4)",
+        "# cifar10/logits: 16 tasks of up to 4 split seeds; the first seeds 0 to 3 (4), the last seeds 60 to 63 (4)",
+        "# cifar10/layer_scores: 1 task of up to 1 split seed; the first seed 0, the last seed 0",
+    ]

@@ -61,19 +61,31 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         matrices = n_layers + 1 + 1  # the output layer, and all together
     else:
         matrices = 3 * (sum(1 if target == "lm_head" else n_layers for target in study.lora.targets) + 1)
+    # Checkpoints of single models, where they met their trigger: of all models, and of the audited one.
+    own = query(
+        """
+        SELECT count(*) AS models, count(*) FILTER (split_seed = 0) AS audited FROM checkpoints
+        WHERE study = ? AND is_trigger AND NOT list_contains(?, epoch)
+        """,
+        name,
+        study.training.checkpoints,
+    ).iloc[0]
+    more, audited = int(own["models"]), int(own["audited"])
+    assert (more > 0) == (study.training.trigger is not None)
+    by_epoch = scores * epochs + (scores - 1) * audited  # no early log-LiRA at a checkpoint of one model
     expected = {
         "samples": n,
         "split_masks": models * train,
-        "checkpoints": models * epochs,
-        "logits": models * epochs * n,
+        "checkpoints": models * epochs + more,
+        "logits": (models * epochs + more) * n,
         "memorization": train * epochs,
         "memorization_scores": len(ATTACKS) * train * epochs,
         "label_stability": 30 * sum(len(tried) for tried in sizes(models - 1).values()),
         "population_memorization": pool * epochs,
-        "predictor_scores": scores * epochs * train,
-        "layer_summary": 4 * n_layers * epochs,
-        "weight_norms": 4 * matrices * epochs,
-        "predictor_evaluation": scores * epochs,
+        "predictor_scores": by_epoch * train,
+        "layer_summary": 4 * n_layers * (epochs + audited),
+        "weight_norms": 4 * matrices * (epochs + audited),
+        "predictor_evaluation": by_epoch,
     }
     assert set(expected) == set(TABLES)
     for table, rows in expected.items():
