@@ -16,7 +16,7 @@ help:
 	@echo "make test     set up, then run all tests"
 	@echo "make ui       open the Dagster web UI on http://127.0.0.1:$(PORT)"
 	@echo "make lint     ruff (lint and format) and pyright"
-	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 20 minutes)"
+	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 11 minutes)"
 	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
 	@echo "make bench    measure what a Slurm task costs beside its work (needs a Slurm cluster)"
 	@echo "make bench-qlora  SmolLM2 trained for an epoch in float32, 4-bit and 8-bit (a few minutes)"
