@@ -33,7 +33,7 @@ CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 
 def toy(folder: Path) -> Study:
     """Handwritten digits in random colours stand for the ten classes; a smaller network, fewer models and epochs."""
-    pixels, digits = load_digits(return_X_y=True)
+    pixels, digits = (np.asarray(part) for part in load_digits(return_X_y=True))
     tints = np.random.default_rng(0).uniform(0.5, 1, (len(pixels), 1, 1, 3))
     rows = [
         (picture(image), int(digit))
