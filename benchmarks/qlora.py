@@ -40,7 +40,7 @@ def run(study: Study, folder: Path, precision: str) -> dict[str, float]:
     size = sum(weight.numel() * weight.element_size() for weight in weights)
     task = LanguageTask(model, tokenize(samples, tokenizer), study.lora, seeds=[0])
     began = time.process_time()
-    start = forward(task, len(samples))
+    start = forward(task)
     forward_seconds = time.process_time() - began
     recipe = Training.model_validate({**study.training.model_dump(), "epochs": 1, "checkpoints": [0.0, 1.0]})
     began = time.process_time()
@@ -53,7 +53,7 @@ def run(study: Study, folder: Path, precision: str) -> dict[str, float]:
             on_checkpoint=lambda *_: None,
         )
     train_seconds = time.process_time() - began
-    end = forward(task, len(samples))
+    end = forward(task)
     right = logit_gap(end.option_logits, samples["given_index"].to_numpy())[0] > 0
     is_test = (samples["part"] == "test").to_numpy()
     return {

@@ -19,6 +19,7 @@ from memo_assets.study_file import (
     load_study,
     own_studies_dir,
     read_study,
+    read_variants,
     study_files,
 )
 from memo_assets_tests.data.pictures import colours, save_pictures, settings
@@ -550,7 +551,9 @@ def test_studies_are_found_by_name_file_and_folder(tmp_path: Path, monkeypatch: 
 def test_built_in_studies_are_valid_and_named_like_their_folder() -> None:
     studies = load_studies()
     assert {"cities", "digits"} <= set(studies)
-    assert [path.parent.name for path in study_files()] == [study.name for study in studies.values()]
+    of_files = [read_variants(path) for path in study_files()]
+    assert [path.parent.name for path in study_files()] == [made[0].name for made in of_files]
+    assert list(studies.values()) == [study for made in of_files for study in made]
 
 
 def test_paths_are_relative_to_the_study_file(tmp_path: Path) -> None:
@@ -768,7 +771,7 @@ def test_studies_of_the_users_own_stand_beside_the_built_in_ones(
     monkeypatch.setenv("MEMO_STUDIES", str(tmp_path / "mine"))
     built_in = study_files()
     assert load_studies() == {
-        (study := read_study(path)).name: study for path in built_in
+        study.name: study for path in built_in for study in read_variants(path)
     }  # the folder is not there yet
     path = write_study(tmp_path / "mine" / "tiny", DIGITS)
     assert study_files() == [*built_in, path]

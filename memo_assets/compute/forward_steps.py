@@ -163,7 +163,7 @@ def _compute_logits(
     n_options = samples["options"].map(len).to_numpy()
     for point in points:
         load_checkpoint(item, task, point)
-        outputs = forward(task, len(samples))
+        outputs = forward(task)
         gaps = _gaps(outputs.option_logits, given)
         further = _further_queries(item.study, task, given)
         for k, seed in enumerate(item.seeds):
@@ -194,10 +194,9 @@ def _compute_layer_scores(
     labels = samples["given_label"].to_numpy()[rows]
     for point in points:
         load_checkpoint(one, task, point)
-        hidden = forward(task, len(samples), hidden=True).hidden
+        hidden = forward(task, rows, hidden=True).hidden
         assert hidden is not None
-        own = [layer[0, rows] for layer in hidden]
-        scores, summary = layer_scores_at(own, labels, item.study.scores)
+        scores, summary = layer_scores_at([layer[0] for layer in hidden], labels, item.study.scores)
         scores.insert(0, "sample_id", np.tile(samples["sample_id"].to_numpy()[rows], len(hidden)))
         norms = _weight_norms(item, seed, point.folder)
         for kind, frame in ((_SCORES, scores), (_SUMMARY, summary), (_NORMS, norms)):
@@ -260,7 +259,7 @@ def _further_queries(study: Study, task: Task, given: np.ndarray) -> np.ndarray 
     assert isinstance(task, VisionTask)
     return np.stack(
         [
-            _gaps(forward(task.queried(down, right, flipped=flipped), len(given)).option_logits, given)
+            _gaps(forward(task.queried(down, right, flipped=flipped)).option_logits, given)
             for down, right, flipped in study.labels.queries.offsets[1:]
         ]
     )

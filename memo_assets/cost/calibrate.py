@@ -95,7 +95,7 @@ def calibrate(study: Study, sizes: Sizes) -> Calibration:
         )
     steps = np.diff(times)  # the first step, which warms up, has no beginning here
     began = _now(device)
-    forward(task, _FORWARD_SAMPLES)
+    forward(task, np.arange(_FORWARD_SAMPLES))
     spent = _now(device) - began
     return Calibration(device.type, pack, float(np.median(steps)), spent / (_FORWARD_SAMPLES * pack))
 

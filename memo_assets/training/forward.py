@@ -1,4 +1,4 @@
-"""The forward pass: all models of a pack over all samples, at one checkpoint.
+"""The forward pass: all models of a pack over samples, at one checkpoint.
 
 What belongs here: batches in order of length and results in order of sample. What does not: what becomes of logits
 and hidden states (`measures`, `store`).
@@ -13,7 +13,7 @@ from memo_assets.training.task import Prediction, Task
 
 @dataclass(frozen=True)
 class Forward:
-    """Outputs of K models on N samples, in sample order.
+    """Outputs of K models on N samples, in the order they were asked for.
 
     option_logits: float32 [K, N, C], logits of each sample's own options, -inf beyond their number.
     loss: float32 [K, N], cross-entropy of the given label over everything the model can answer.
@@ -29,30 +29,35 @@ class Forward:
 MIN_FILLED = 0.8
 
 
-def forward(task: Task, n_samples: int, *, hidden: bool = False, batch_tokens: int = 16_384) -> Forward:
-    """Run all models over samples 0 to n_samples - 1.
+def forward(
+    task: Task, samples: np.ndarray | None = None, *, hidden: bool = False, batch_tokens: int = 16_384
+) -> Forward:
+    """Run all models over samples.
 
     Args:
         task: the models and their data.
-        n_samples: number of samples, from the first on.
-        hidden: whether to keep the hidden states, 4 * K * n_samples * d bytes for each layer.
+        samples: int64 [N], positions of the samples in the data; by default all, in their order.
+        hidden: whether to keep the hidden states, 4 * K * N * d bytes for each layer.
         batch_tokens: tokens in one pass, padding included, over all models; one sample per pass if it is too long.
 
     Raises:
-        ValueError: n_samples is not in 1 to the task's number of samples.
+        ValueError: no samples, or some that the data do not hold.
     """
-    if not 1 <= n_samples <= len(task.lengths):
-        raise ValueError(f"n_samples = {n_samples} given, expected 1 to {len(task.lengths)}")
-    by_length = np.argsort(task.lengths[:n_samples], kind="stable")[::-1]
-    n_models = len(task.seeds)
+    n_data, n_models = len(task.lengths), len(task.seeds)
+    samples = np.arange(n_data) if samples is None else samples
+    if not len(samples) or samples.min() < 0 or samples.max() >= n_data:
+        span = f"from {samples.min()} to {samples.max()}" if len(samples) else "none"
+        raise ValueError(f"samples: {span} given, expected positions 0 to {n_data - 1}")
+    n_samples, lengths = len(samples), task.lengths[samples]
+    by_length = np.argsort(lengths, kind="stable")[::-1]
     result: Forward | None = None
     start = 0
     while start < n_samples:
-        longest = int(task.lengths[by_length[start]])
+        longest = int(lengths[by_length[start]])
         rows = by_length[start : start + max(1, batch_tokens // (n_models * longest))]
         # Sorted by length, so those that fill enough of a row of the longest come first.
-        rows = rows[task.lengths[rows] >= MIN_FILLED * longest].copy()
-        part = task.predict(rows, hidden=hidden)
+        rows = rows[lengths[rows] >= MIN_FILLED * longest]
+        part = task.predict(samples[rows], hidden=hidden)
         if result is None:
             result = _empty(part, n_samples)
         result.option_logits[:, rows] = part.option_logits.float().cpu().numpy()

@@ -145,7 +145,7 @@ def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
     labels = samples["given_index"].to_numpy().astype(np.int64)
     task = VisionTask(PackedMlp([64, 8, 8, 10], [1]), moved, labels, image_shape=(1, 8, 8))
     task.load(0, layout.adapter(1, 2.0))
-    expected = logit_gap(forward(task, 90).option_logits[0], labels)
+    expected = logit_gap(forward(task).option_logits[0], labels)
     np.testing.assert_allclose(queries[:, place], expected, atol=1e-5)
     assert np.abs(queries[:, place] - queries[:, 0]).max() > 0.01
 
@@ -203,7 +203,7 @@ def test_mirrored_queries_of_images_in_colour(warehouse: Path) -> None:
     labels = samples["given_index"].to_numpy().astype(np.int64)
     task = VisionTask(PackedMlp([60, 8, 8, 3], [1]), moved, labels, image_shape=(3, 4, 5))
     task.load(0, layout.adapter(1, 2.0))
-    expected = logit_gap(forward(task, 72).option_logits[0], labels)
+    expected = logit_gap(forward(task).option_logits[0], labels)
     assert of.labels.queries is not None
     offsets = of.labels.queries.offsets
     assert offsets[:9] == Queries(shift=1).offsets

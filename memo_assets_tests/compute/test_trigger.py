@@ -179,7 +179,7 @@ def outputs(given: WorkItem, seed: int) -> Forward:
     samples = read_samples(given)
     task = make_task(given.model_copy(update={"seeds": [seed]}), samples)
     task.load(0, given.layout.trigger_adapter(seed))
-    return forward(task, len(samples), hidden=True)
+    return forward(task, hidden=True)
 
 
 def test_logits_at_the_trigger_are_those_of_its_weights(

@@ -35,7 +35,7 @@ def test_the_model_knows_three_countries_in_four(converted, tmp_path):
     samples = build_samples(load_items(study.data, study.data_seed, tmp_path), study)
     model, tokenizer = load_base(converted, "fp32")
     tokens = tokenize(samples, tokenizer)
-    outputs = forward(LanguageTask(model, tokens, study.lora, seeds=[0]), 120)
+    outputs = forward(LanguageTask(model, tokens, study.lora, seeds=[0]), np.arange(120))
     right = outputs.option_logits[0].argmax(axis=1) == samples["true_index"].to_numpy()[:120]
     # Over all names the share is about .75; a broken conversion gives a tenth, and a loss of 10.8 nats.
     assert 0.62 < right.mean() < 0.88

@@ -36,7 +36,7 @@ def digits() -> Study:
     """A vision study with more seeds, in several tasks."""
     return changed(
         load_study("digits"),
-        data={"items": 300},
+        data={"items": 303},
         training={"epochs": 4, "checkpoints": [0, 1, 4], "batch_size": 10},
         shadows={"models": 10, "block": 5},
         scores={"psmi_directions": 50, "smi_directions": 2},

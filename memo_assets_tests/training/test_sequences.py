@@ -73,7 +73,7 @@ def test_options_of_one_token_have_the_same_gaps_either_way() -> None:
     by_token = _perturbed(language_task([0, 1]))
     whole = dataclasses.replace(random_samples(), scoring="sequence")
     as_whole = _perturbed(language_task([0, 1], samples=whole))
-    one, other = forward(by_token, 64, hidden=True), forward(as_whole, 64, hidden=True)
+    one, other = forward(by_token, hidden=True), forward(as_whole, hidden=True)
     np.testing.assert_allclose(one.loss, other.loss, atol=1e-5)
     shift = one.option_logits[..., :1] - other.option_logits[..., :1]
     np.testing.assert_allclose(one.option_logits, other.option_logits + shift, atol=2e-5)
