@@ -60,7 +60,7 @@ _STEPS: dict[str, Step] = {
     "split_masks": Step(("samples",), ("shadows.train_share", "shadows.membership")),
     "base_model": Step(("raw_dataset",), ("model",)),
     "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
-    "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=3),
+    "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=4),
     "layer_scores": Step(
         ("samples", "split_masks", "base_model", "adapters"),
         ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components", "scores.layers"),

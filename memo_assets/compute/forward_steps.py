@@ -25,14 +25,13 @@ from memo_assets.compute.inputs import (
     training_rows,
 )
 from memo_assets.compute.items import SeedResult, WorkItem, seeds_in_words
+from memo_assets.compute.outputs import further_query_gaps, gaps_of, is_whole, outputs_at
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.compute.scores import layer_scores_at
 from memo_assets.config import Study
 from memo_assets.store.files import content_hash, write_parquet
 from memo_assets.training.forward import forward
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
-from memo_assets.training.task import Task
-from memo_assets.training.vision import VisionTask
 
 _LOGITS = pa.schema(
     {
@@ -83,7 +82,7 @@ def logits(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = ne
     samples = read_samples(item)
     points = checkpoints_of(item)
     missing = [
-        point for point in points if not all(_is_whole(_part(item, seed, point)) for seed in point.epochs)
+        point for point in points if not all(is_whole(_part(item, seed, point)) for seed in point.epochs)
     ]
     checkpoints = _Checkpoints(
         item.seeds,
@@ -120,7 +119,7 @@ def layer_scores(item: WorkItem, on_progress: OnProgress, should_stop: ShouldSto
         seed: [
             point
             for point in _in_order(points, seed)
-            if not all(_is_whole(_part(item, seed, point, kind)) for kind in (_SCORES, _SUMMARY, _NORMS))
+            if not all(is_whole(_part(item, seed, point, kind)) for kind in (_SCORES, _SUMMARY, _NORMS))
         ]
         for seed in item.seeds
     }
@@ -162,10 +161,9 @@ def _compute_logits(
     given = samples["given_index"].to_numpy()
     n_options = samples["options"].map(len).to_numpy()
     for point in points:
-        load_checkpoint(item, task, point)
-        outputs = forward(task)
-        gaps = _gaps(outputs.option_logits, given)
-        further = _further_queries(item.study, task, given)
+        outputs = outputs_at(item, task, point)
+        gaps = gaps_of(outputs.option_logits, given)
+        further = further_query_gaps(item.study, task, given)
         for k, seed in enumerate(item.seeds):
             if seed not in point.epochs:
                 continue
@@ -234,35 +232,6 @@ def _in_order(points: Sequence[Checkpoint], seed: int) -> list[Checkpoint]:
 def _part(item: WorkItem, seed: int, point: Checkpoint, kind: str = "logits") -> Path:
     """File of what one checkpoint of one seed gave. The work folder's name says that it is of this very item."""
     return item.folder / "state" / point.folder / f"seed={seed}.{kind}.parquet"
-
-
-def _is_whole(part: Path) -> bool:
-    """Whether a part is there and can be read: a failing disk may have cut it off."""
-    try:
-        pq.read_metadata(part)
-    except (FileNotFoundError, pa.ArrowInvalid):
-        return False
-    return True
-
-
-def _gaps(option_logits: np.ndarray, given: np.ndarray) -> np.ndarray:
-    """float32 [K, N], logit of the given label minus the largest of the others."""
-    from memo_assets.measures.lira import logit_gap
-
-    return logit_gap(option_logits, given).astype(np.float32)
-
-
-def _further_queries(study: Study, task: Task, given: np.ndarray) -> np.ndarray | None:
-    """float32 [A - 1, K, N], logit gaps of all models on the queries beside the images themselves; None without any."""
-    if study.labels.queries is None:
-        return None
-    assert isinstance(task, VisionTask)
-    return np.stack(
-        [
-            _gaps(forward(task.queried(down, right, flipped=flipped)).option_logits, given)
-            for down, right, flipped in study.labels.queries.offsets[1:]
-        ]
-    )
 
 
 def _schema(study: Study) -> pa.Schema:

@@ -51,6 +51,12 @@ class WorkItem(BaseModel):
         return f"{self.step}{seed}-{digest}"
 
     @property
+    def shared_key(self) -> str:
+        """A hash of all that the items of this step have in common, whatever their seeds."""
+        shared = {path: content for path, content in self.inputs.items() if _OF_SEED.search(path) is None}
+        return _hash([self.study.name, self.step, self.code_version, shared])
+
+    @property
     def units(self) -> list[int]:
         """What is recorded one by one: the split seeds, or NO_SEED for a step without partitions."""
         return self.seeds or [NO_SEED]

@@ -10,7 +10,8 @@ LoRA: Hu et al., ICLR 2022.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,14 +161,17 @@ class PackedLoraLinear(nn.Module):
         self.scale = scale
         self.lora_A = nn.Parameter(torch.zeros(n_adapters, rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(n_adapters, base.out_features, rank))
+        self.is_off = False
         self._dropout = dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        """Base output plus every adapter's own update.
+        """Base output plus every adapter's own update; the base output alone while `PackedLora.off` lasts.
 
         Raises:
             ValueError: the first dimension of x is not a multiple of the number of adapters.
         """
+        if self.is_off:
+            return self.base(x)
         n_adapters = self.lora_A.shape[0]
         if x.shape[0] % n_adapters:
             raise ValueError(f"{x.shape[0]} rows cannot be shared equally among {n_adapters} packed adapters")
@@ -203,6 +207,17 @@ class PackedLora:
             named[f"{name}.lora_A"] = module.lora_A
             named[f"{name}.lora_B"] = module.lora_B
         return named
+
+    @contextmanager
+    def off(self) -> Iterator[None]:
+        """For a while the model is the base alone, and takes any number of rows."""
+        for module in self.modules.values():
+            module.is_off = True
+        try:
+            yield
+        finally:
+            for module in self.modules.values():
+                module.is_off = False
 
 
 def pack_lora(model: nn.Module, lora: Lora, seeds: Sequence[int]) -> PackedLora:

@@ -144,6 +144,10 @@ class Layout:
         """The study's report, one self-contained page."""
         return self.root / "report.html"
 
+    def base_outputs(self, key: str) -> Path:
+        """Logits of the base model on all samples, which every adapter gives before its first step."""
+        return self.work / "base_outputs" / f"{key}.parquet"
+
     @property
     def work(self) -> Path:
         """Work items, their logs, results and unfinished training states."""

@@ -11,7 +11,9 @@ An answer of several tokens is given to the model up to its last token but one, 
 its tokens. Predicting so takes one pass over the samples for every option that has more than one token.
 """
 
+import copy
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -85,10 +87,17 @@ class LanguageTask:
         self._given = samples.given_index
         self._by_token = samples.scoring == "token"
         self._loss = loss
+        self._is_base = False
         self.settings = {
             "lora": lora.model_dump(mode="json"),
             "samples": content_hash(samples.ids, samples.offsets, samples.option_tokens, samples.given_index),
         }
+
+    def untrained(self) -> "LanguageTask":
+        """The base model as one model, to predict with: what every adapter is before its first step."""
+        alone = copy.copy(self)
+        alone.seeds, alone._is_base = self.seeds[:1], True  # noqa: SLF001 - of its own class
+        return alone
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Stacked adapter weights [K, ...] by name."""
@@ -128,7 +137,7 @@ class LanguageTask:
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Option logits, answer loss and hidden states of all adapters on the same rows [b]; see `Task`."""
-        with torch.no_grad():
+        with torch.no_grad(), self._pack.off() if self._is_base else nullcontext():
             if self._by_token:
                 return self._predict_by_token(rows, hidden=hidden)
             option_logits, states = self._log_probabilities(rows, hidden=hidden)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 
 from memo_assets.compute import forward_steps, steps
+from memo_assets.compute import outputs as step_outputs
 from memo_assets.compute.items import NO_SEED, WorkItem
 from memo_assets.compute.reporting import Results
 from memo_assets.config import Study
@@ -92,8 +93,14 @@ def forwards(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         calls.append(1)
         return original(*args, **settings)
 
-    monkeypatch.setattr(forward_steps, "forward", counted)
+    replace_forward(monkeypatch, counted)
     return calls
+
+
+def replace_forward(patch: pytest.MonkeyPatch, by: Any) -> None:
+    """Put another function in the place of the forward pass of both steps."""
+    for module in (forward_steps, step_outputs):
+        patch.setattr(module, "forward", by)
 
 
 def assert_same_files(given: WorkItem, found: Results, wanted: Results) -> None:
@@ -129,7 +136,7 @@ def test_a_forward_pass_killed_in_between_computes_only_what_is_missing(
 ) -> None:
     given, wanted = undisturbed
     with monkeypatch.context() as patch:
-        patch.setattr(forward_steps, "forward", killing(forward_steps.forward, at))
+        replace_forward(patch, killing(forward_steps.forward, at))
         with pytest.raises(KilledError):
             compute(given)
     capsys.readouterr()

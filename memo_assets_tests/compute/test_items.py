@@ -88,6 +88,20 @@ def test_the_key_of_a_seed_changes_with_what_that_seed_depends_on(
     assert ITEM.unit_keys()[4] != ITEM.unit_keys()[5]
 
 
+@pytest.mark.parametrize(
+    ("other", "is_another"),
+    [
+        ({"study": small_study({"name": "other"})}, True),
+        ({"step": "logits"}, True),
+        ({"code_version": "v2"}, True),
+        ({"inputs": {**INPUTS, "samples.parquet": "z"}}, True),
+        ({"inputs": {"samples.parquet": "a", "adapters/seed=9": "y"}, "seeds": [9]}, False),
+    ],
+)
+def test_what_items_share_does_not_change_with_their_seeds(other: dict[str, Any], is_another: bool) -> None:
+    assert (ITEM.model_copy(update=other).shared_key != ITEM.shared_key) == is_another
+
+
 def test_an_item_for_some_of_its_seeds_is_that_which_is_made_for_them_alone() -> None:
     inputs = {"samples.parquet": "a", "split_masks/seed=5.parquet": "c"}
     alone = item(WAREHOUSE, small_study(), "adapters", [5], code_version="v1", inputs=inputs)

@@ -14,6 +14,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from memo_assets.compute import forward_steps, steps
+from memo_assets.compute import outputs as step_outputs
 from memo_assets.compute.inputs import make_task, read_samples
 from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import Results
@@ -238,9 +239,10 @@ def test_a_forward_pass_interrupted_after_every_checkpoint_gives_the_same_files(
     wanted = compute(given)
     shutil.rmtree(given.folder)
     passes: list[int] = []
-    monkeypatch.setattr(
-        forward_steps, "forward", lambda *args, **settings: passes.append(1) or forward(*args, **settings)
-    )
+    for module in (forward_steps, step_outputs):
+        monkeypatch.setattr(
+            module, "forward", lambda *args, **settings: passes.append(1) or forward(*args, **settings)
+        )
     for done in range(1, total):
         with pytest.raises(Interrupted) as caught:
             compute(given, lambda: True)

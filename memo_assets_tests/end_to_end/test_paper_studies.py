@@ -1,6 +1,7 @@
 """Each study of the paper from raw data to report, at toy size: what runs on a cluster is what runs here."""
 
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import numpy as np
@@ -79,14 +80,25 @@ def _check_the_lone_label(layout: Layout) -> None:
 def _check_against_peft(study: Study, layout: Layout, prompts: list[str], options: list[list[str]]) -> None:
     """The stored logits of a trained adapter are those that PEFT gives it on the same base in the same precision."""
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
     assert study.model.kind == "pretrained"
-    base = AutoModelForCausalLM.from_pretrained(study.model.name, dtype=torch.bfloat16)
+    base = AutoModelForCausalLM.from_pretrained(study.model.name, dtype=torch.bfloat16).eval()
+    _check_logits(study, 0, base, prompts, options)
     model = PeftModel.from_pretrained(base, layout.adapter(3, 2)).eval()
+    _check_logits(study, 2, model, prompts, options)
+
+
+def _check_logits(
+    study: Study, epoch: float, model: Any, prompts: list[str], options: list[list[str]]
+) -> None:
+    """The stored logits of model 3 at an epoch are those of a model."""
+    from transformers import AutoTokenizer
+
+    assert study.model.kind == "pretrained"
     tokenizer = AutoTokenizer.from_pretrained(study.model.name)
-    table = pq.read_table(layout.logits(3)).to_pandas()
-    stored = table[table["epoch"] == 2].set_index("sample_id")["option_logits"]
+    table = pq.read_table(Layout.of(study.name).logits(3)).to_pandas()
+    stored = table[table["epoch"] == epoch].set_index("sample_id")["option_logits"]
     for row in (0, 7, 12):
         texts = [tokenizer(f"{prompts[row]} {option}")["input_ids"] for option in options[row]]
         assert len({tuple(ids[:-1]) for ids in texts}) == 1, "every option is one token"

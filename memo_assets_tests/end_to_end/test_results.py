@@ -10,6 +10,7 @@ from pathlib import Path
 import dagster as dg
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from scipy.stats import norm
 from typer.testing import CliRunner
@@ -177,6 +178,18 @@ def test_logits_are_those_of_the_adapter_under_peft(platform: Platform):
             logits = model(input_ids=torch.tensor([tokens[0]["input_ids"][:first]])).logits[0, -1]
         ours = [logits[encoded["input_ids"][first]].item() for encoded in tokens]
         np.testing.assert_allclose(ours, expected, atol=1e-4)
+
+
+def test_untrained_adapters_are_the_base_model_asked_once(platform: Platform):
+    differing = query(
+        "SELECT sample_id FROM logits WHERE study = 'cities' AND epoch = 0 GROUP BY sample_id "
+        "HAVING count(DISTINCT loss) > 1 OR count(DISTINCT option_logits) > 1"
+    )
+    assert differing.empty
+    layout = Layout.of("cities")
+    samples = query("SELECT count(*) AS n FROM samples WHERE study = 'cities'")["n"][0]
+    [file] = layout.base_outputs("any").parent.iterdir()
+    assert pq.read_metadata(file).num_rows == samples
 
 
 def test_nothing_is_left_to_do(platform: Platform):

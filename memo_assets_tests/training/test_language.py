@@ -74,6 +74,26 @@ def test_a_common_beginning_read_once_changes_nothing(model_type: str) -> None:
             torch.testing.assert_close(found[:, row], expected[:, 0])
 
 
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_the_untrained_task_is_the_base_model_whatever_the_adapters_and_the_pack(seeds: list[int]) -> None:
+    rows, fresh = np.arange(12), language_task([5]).predict(np.arange(12), hidden=True)
+    task = _perturbed(language_task(seeds))
+    trained = task.predict(rows, hidden=False)
+    alone = task.untrained().predict(rows, hidden=True)
+    assert fresh.hidden is not None
+    assert alone.hidden is not None
+    assert alone.loss.shape == (1, 12)
+    for found, expected in (
+        (alone.option_logits, fresh.option_logits),
+        (alone.loss, fresh.loss),
+        *zip(alone.hidden, fresh.hidden, strict=True),
+    ):
+        torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    assert (trained.loss - alone.loss).abs().max() > 0.01
+    again = task.predict(rows, hidden=False)  # the adapters are back
+    torch.testing.assert_close(again.loss, trained.loss, rtol=0, atol=0)
+
+
 def test_loss_is_over_the_full_vocabulary_as_the_library_computes_it() -> None:
     samples, model = random_samples(), tiny_llama()
     task = language_task([0])
