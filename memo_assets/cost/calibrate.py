@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from memo_assets.config import Study, Training
+from memo_assets.cost.estimate import samples_read
 from memo_assets.cost.sizes import Sizes
 from memo_assets.study_file import StudyError
 
@@ -39,9 +40,9 @@ class Calibration:
         study = sizes.study
         packs = -(-study.models // self.pack)
         train = packs * study.steps * self.step_seconds / min(workers, packs)
-        forward = study.models * study.checkpoints * study.samples * self.sample_seconds / min(workers, packs)
-        scores = study.audited * study.checkpoints * study.samples * self.sample_seconds
-        return (train + forward + scores) / 3600
+        read = samples_read(study, is_frozen=True)
+        forward = (read.logits / min(workers, packs) + read.layer_scores) * self.sample_seconds
+        return (train + forward) / 3600
 
 
 def calibrate(study: Study, sizes: Sizes) -> Calibration:

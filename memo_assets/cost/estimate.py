@@ -1,6 +1,7 @@
 """From the sizes of a study to tokens, floating-point operations, files and hours. Arithmetic only."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 BYTES_PER_WEIGHT = 4  # adapters are stored in float32
 _ROW_BYTES = 32  # of a row of logits beside the logits themselves: seed, epoch, sample, loss, gap
@@ -86,6 +87,30 @@ class Cost:
         return self.flops / (tflops * 1e12) / 3600
 
 
+class SamplesRead(NamedTuple):
+    """Samples that the models of a study are run forward on, over all models and checkpoints.
+
+    logits: of pool and test, for the logits.
+    layer_scores: training samples of the audited models, for their hidden states.
+    """
+
+    logits: int
+    layer_scores: int
+
+
+def samples_read(study: StudySize, *, is_frozen: bool) -> SamplesRead:
+    """What the forward passes read; before training all adapters of a frozen model are that model, which is asked once.
+
+    Args:
+        study: sizes of the study.
+        is_frozen: whether adapters are trained over a frozen model.
+    """
+    runs = study.models * study.checkpoints
+    if is_frozen:
+        runs -= study.models - 1
+    return SamplesRead(runs * study.samples, study.audited * study.checkpoints * study.n_train)
+
+
 def estimate(study: StudySize, model: ModelSize) -> Cost:
     """What a study takes, from its sizes.
 
@@ -107,13 +132,14 @@ def estimate(study: StudySize, model: ModelSize) -> Cost:
     else:
         train_pass, forward_pass = 3 * forward, forward
     trained = study.models * study.epochs * study.n_train
-    read = (study.models * study.queries + study.audited) * study.checkpoints * study.samples
+    read = samples_read(study, is_frozen=model.is_frozen)
+    passes = read.logits * study.queries + read.layer_scores
     rows = study.models * study.checkpoints * study.samples
     return Cost(
         train_tokens=trained * study.tokens,
-        forward_tokens=read * study.tokens,
+        forward_tokens=passes * study.tokens,
         train_flops=trained * train_pass,
-        forward_flops=read * forward_pass,
+        forward_flops=passes * forward_pass,
         checkpoint_bytes=study.models * study.checkpoints * model.trained * BYTES_PER_WEIGHT,
         logits_bytes=rows * (_ROW_BYTES + 4 * (study.n_options + study.queries - 1)),
     )

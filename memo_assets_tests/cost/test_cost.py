@@ -28,13 +28,17 @@ def test_operations_tokens_and_bytes_by_hand() -> None:
     cost = estimate(SIZE, frozen)
     forward = 2 * (1000 * 10 + 500)  # the output module sees one position of ten
     assert cost.train_flops == 5 * 3 * 40 * (2 * forward + 3 * 2 * 20 * 10)
-    assert cost.forward_flops == (5 + 1) * 4 * 100 * (forward + 2 * 20 * 10)
-    assert (cost.train_tokens, cost.forward_tokens) == (5 * 3 * 40 * 10, 6 * 4 * 100 * 10)
+    # Five models at three checkpoints, the base model once; hidden states of 40 training samples at four.
+    read = (5 * 3 + 1) * 100 + 4 * 40
+    assert cost.forward_flops == read * (forward + 2 * 20 * 10)
+    assert (cost.train_tokens, cost.forward_tokens) == (5 * 3 * 40 * 10, read * 10)
     assert cost.checkpoint_bytes == 5 * 4 * 20 * 4
     assert cost.logits_bytes == 5 * 4 * 100 * (32 + 16)
     assert cost.device_hours(1e-9) == pytest.approx(cost.flops / 1000 / 3600)
     scratch = ModelSize(total=1000, body=1000, output=0, trained=1000, is_frozen=False)
     assert estimate(SIZE, scratch).train_flops == 5 * 3 * 40 * 3 * 2 * 1000 * 10
+    # Networks from scratch differ before training too.
+    assert estimate(SIZE, scratch).forward_flops == (5 * 4 * 100 + 4 * 40) * 2 * 1000 * 10
     counted = ModelSize(total=1000, body=1000, output=0, trained=1000, is_frozen=False, multiply_adds=70_000)
     assert estimate(SIZE, counted).train_flops == 5 * 3 * 40 * 3 * 2 * 70_000
     assert estimate(SIZE, counted).checkpoint_bytes == 5 * 4 * 1000 * 4
@@ -130,6 +134,7 @@ def test_what_is_not_here_may_be_stated_and_is_asked_for() -> None:
     lines = cost_lines(load_study("mmlu_mistral"), stated, tflops=100, with_calibration=False)
     assert lines["samples"] == "33,750; each of 100 models trains on 15,000"
     # By hand: 100 models x 10 epochs x 15,000 samples x 150 tokens x 4 x 7.24e9, and
-    # 101 x 15 checkpoints x 33,750 samples x 150 tokens x 2 x 7.24e9.
-    assert "6.52e+19 of training, 1.11e+20 of forward passes" in lines["operations"]
-    assert lines["device hours"] == "489.49 at 100 TFLOP/s"
+    # (100 models x 14 checkpoints + the base model) x 33,750 samples and 15 checkpoints x 15,000 training samples of the
+    # audited one, x 150 tokens x 2 x 7.24e9.
+    assert "6.52e+19 of training, 1.03e+20 of forward passes" in lines["operations"]
+    assert lines["device hours"] == "467.64 at 100 TFLOP/s"
