@@ -32,7 +32,7 @@ _FIGURE_STEPS: dict[str, Step] = {
     "figure_dynamics": Step(("shadow_logits", "memorization", "predictor_scores"), ("title",)),
     "figure_log_lira": Step(("samples", "memorization"), ("title",)),
     "figure_training": Step(("samples", "shadow_logits", "predictor_scores"), ("title",)),
-    "figure_weight_norms": Step(("predictor_scores",), ("title",)),
+    "figure_weight_norms": Step(("predictor_scores",), ("title",), algorithm=2),
     "figure_by_share": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
     "figure_by_label_epoch": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
     "figure_by_objective": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),

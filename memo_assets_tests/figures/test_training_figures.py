@@ -11,7 +11,7 @@ from memo_assets.figures.dynamics import dynamics
 from memo_assets.figures.lira_histogram import MAX_PANELS, log_lira_histogram
 from memo_assets.figures.training_curves import loss_and_accuracy
 from memo_assets.figures.weights import weight_norms_over_epochs
-from memo_assets_tests.figures.helpers import layout_of, notes
+from memo_assets_tests.figures.helpers import layout_of, notes, traces
 
 
 def scores(epochs, n=200):
@@ -213,3 +213,14 @@ def test_norms_are_drawn_as_multiples_of_their_last_value_and_hover_the_true_one
     assert "Weights, of all modules together" in layout_of(figure).title.subtitle.text
     empty = weight_norms_over_epochs(points.head(0), title="T", matrix="W", prediction_epoch=None)
     assert "No weights have been measured yet" in notes(empty)
+
+
+def test_updates_that_start_at_0_have_one_panel():
+    points = pd.DataFrame(
+        [("frobenius", 0.0, 0.0, 0.0), ("frobenius", 1.0, 8.0, 8.0)],
+        columns=["norm", "epoch", "value", "distance"],
+    )
+    figure = weight_norms_over_epochs(points, title="T", matrix="Updates", prediction_epoch=None)
+    [curve] = [trace for trace in traces(figure) if trace.mode]
+    np.testing.assert_array_equal(curve.customdata, [0, 8])
+    assert layout_of(figure).annotations[0].text == "Norm, which is the distance from step 0"
