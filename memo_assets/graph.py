@@ -27,7 +27,7 @@ class Step:
 # How each is drawn and what the report says of it stands in `study_figures`, which no worker needs.
 _FIGURE_STEPS: dict[str, Step] = {
     "figure_roc": Step(("memorization", "predictor_scores", "predictor_evaluation"), ("title",)),
-    "figure_over_epochs": Step(("shadow_logits", "predictor_evaluation"), ("title",)),
+    "figure_over_epochs": Step(("shadow_logits", "predictor_evaluation"), ("title",), algorithm=2),
     "figure_layers": Step(("predictor_evaluation",), ("title",)),
     "figure_dynamics": Step(("shadow_logits", "memorization", "predictor_scores"), ("title",)),
     "figure_log_lira": Step(("samples", "memorization"), ("title",)),
@@ -64,7 +64,7 @@ _STEPS: dict[str, Step] = {
     "layer_scores": Step(
         ("samples", "split_masks", "base_model", "adapters"),
         ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components", "scores.layers"),
-        algorithm=4,
+        algorithm=5,
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
     "memorization": Step(
@@ -85,6 +85,7 @@ _STEPS: dict[str, Step] = {
     "report": Step(
         ("samples", "memorization", "population_memorization", "predictor_evaluation", *_FIGURE_STEPS),
         ("title", "description", "show_text"),
+        algorithm=2,
     ),
 }
 
