@@ -97,13 +97,30 @@ def roc_of(scores: pd.DataFrame, labels: pd.Series) -> pd.DataFrame:
     """
     frames = [pd.DataFrame(columns=["predictor", "layer", "fpr", "tpr", "auc"])]
     for predictor, layer, values, positive in _split_scores(scores, labels):
-        riskier = PREDICTORS[predictor].higher_is_riskier
-        fpr, tpr, _ = roc(values, positive, higher_is_riskier=riskier)
-        auc = evaluate(values, positive, higher_is_riskier=riskier).auc
-        frames.append(
-            pd.DataFrame({"predictor": predictor, "layer": layer, "fpr": fpr, "tpr": tpr, "auc": auc})
-        )
+        points = roc_points(values, positive, higher_is_riskier=PREDICTORS[predictor].higher_is_riskier)
+        points.insert(0, "predictor", predictor)
+        points.insert(1, "layer", layer)
+        frames.append(points)
     return pd.concat(frames[1:] or frames, ignore_index=True)
+
+
+def roc_points(scores: np.ndarray, positive: np.ndarray, *, higher_is_riskier: bool) -> pd.DataFrame:
+    """fpr, tpr, auc (the same in all rows): the points of one ROC curve.
+
+    Args:
+        scores: float64 [N]; those that are not finite are left out.
+        positive: bool [N], what is to be told; both kinds must be among the finite scores.
+        higher_is_riskier: whether positives are expected to have high scores.
+    """
+    fpr, tpr, _ = roc(scores, positive, higher_is_riskier=higher_is_riskier)
+    auc = evaluate(scores, positive, higher_is_riskier=higher_is_riskier).auc
+    return pd.DataFrame({"fpr": fpr, "tpr": tpr, "auc": auc})
+
+
+def tells_apart(scores: np.ndarray, positive: np.ndarray) -> bool:
+    """Whether both kinds are among the finite scores, so that there is something to judge."""
+    kept = positive[np.isfinite(scores)]
+    return bool(kept.any() and not kept.all())
 
 
 def auc_by_eta(subject: Subject, etas: Iterable[float] = ETA_RANGE) -> pd.DataFrame:
@@ -154,8 +171,7 @@ def _split_scores(
         predictor, layer = cast("tuple[str, float]", key)
         values = group["score"].to_numpy(dtype=np.float64)
         memorized = labels.loc[group["sample_id"]].to_numpy(dtype=bool)
-        finite = memorized[np.isfinite(values)]
-        if finite.any() and not finite.all():
+        if tells_apart(values, memorized):
             yield predictor, layer, values, memorized
 
 
@@ -185,11 +201,10 @@ def _fprs(
     for key, group in scores.groupby(["predictor", "layer"], sort=False, dropna=False):
         predictor, layer = cast("tuple[str, float]", key)
         values = group["score"].to_numpy(dtype=np.float64)
-        finite = np.isfinite(values)
         for x, series in labels.items():
             memorized = series.loc[group["sample_id"]].to_numpy(dtype=bool)
             fpr = np.nan
-            if memorized[finite].any() and not memorized[finite].all():
+            if tells_apart(values, memorized):
                 riskier = PREDICTORS[predictor].higher_is_riskier
                 fpr = evaluate(values, memorized, higher_is_riskier=riskier, tpr=tpr).fpr_at_tpr
             rows.append({"predictor": predictor, "layer": layer, "x": x, "fpr": fpr})

@@ -100,29 +100,25 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
 
 def _with_canaries(samples: pd.DataFrame, canaries: Canaries, data_seed: int) -> pd.DataFrame:
     """The samples, with some of the pool made canaries; a new label counts as true, for there is no other."""
-    found = samples["image"].tolist()
     eligible = (samples["part"] == "pool") & (samples["label_status"] == "true")
     places = place_canaries(eligible.to_numpy(), canaries.count, data_seed)
-    columns = {name: samples[name].tolist() for name in ("item_id", "true_label", "given_label", "options")}
-    indices = samples["given_index"].to_numpy().copy()
     canary = np.full(len(samples), None, dtype=object)
     canary[places] = canaries.kind
-    if canaries.kind == "ood":
-        names, tiles = photo_tiles(canaries, image_shape(samples), data_seed)
-        indices[places] = canary_labels(np.array([len(columns["options"][i]) for i in places]), data_seed)
-        for place, name, tile in zip(places, names, tiles, strict=True):
-            label = columns["options"][place][indices[place]]
-            columns["item_id"][place], found[place] = name, tile
-            columns["true_label"][place] = columns["given_label"][place] = label
-    true_index = samples["true_index"].to_numpy().copy()
-    true_index[places] = indices[places]
-    return samples.assign(
-        **columns,
-        true_index=true_index,
-        given_index=indices,
-        canary=canary,
-        image=pd.Series(found, index=samples.index, dtype=object),
-    )
+    samples = samples.assign(canary=canary)
+    if canaries.kind == "clean":
+        return samples
+    names, tiles = photo_tiles(canaries, image_shape(samples), data_seed)
+    options = samples["options"].iloc[places]
+    indices = canary_labels(options.map(len).to_numpy(), data_seed)
+    labels = [row[index] for row, index in zip(options, indices, strict=True)]
+    images = samples["image"].tolist()
+    for place, tile in zip(places, tiles, strict=True):
+        images[place] = tile
+    changed = {"item_id": names, **dict.fromkeys(("true_label", "given_label"), labels)}
+    changed |= dict.fromkeys(("true_index", "given_index"), indices.astype(np.int16))
+    for name, values in changed.items():
+        samples.iloc[places, samples.columns.get_loc(name)] = values
+    return samples.assign(image=pd.Series(images, index=samples.index, dtype=object))
 
 
 def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, data_seed: int) -> list[str]:
