@@ -93,7 +93,9 @@ def _check_images(study: Study, samples: "pd.DataFrame") -> None:
     wanted = {
         "training.augmentation.shift": augmentation.shift if augmentation else 0,
         "labels.queries.shift": queries.shift if queries else 0,
-        "model.kind wide_resnet, which halves images twice,": 4 if study.model.kind == "wide_resnet" else 0,
+        "model.kind wide_resnet, which halves images twice,": study.model.min_side - 1
+        if study.model.kind == "wide_resnet"
+        else 0,
     }
     for what, most in wanted.items():
         if most >= min(height, width):

@@ -748,6 +748,16 @@ def test_what_the_images_do_not_allow_is_named(tmp_path: Path, changes: dict[str
         check_study(write_study(tmp_path, changed(DIGITS, changes)))
 
 
+def test_images_too_small_for_a_wide_resnet_are_named(tmp_path: Path) -> None:
+    save_pictures(tmp_path / "saved", {"train": colours(60, 0), "test": colours(12, 1)})
+    data = settings(Path("saved"), test_splits=["test"])
+    path = write_study(tmp_path, changed(DIGITS, {"data": data, "model": {"kind": "wide_resnet"}}))
+    with pytest.raises(
+        StudyError, match=r"wide_resnet, which halves .* more than 4 pixels; these have 4 x 5"
+    ):
+        check_study(path)
+
+
 def test_canaries_are_counted(tmp_path: Path) -> None:
     facts = check_study(write_study(tmp_path, changed(DIGITS, {"canaries": {"kind": "ood", "count": 7}})))
     assert facts["canaries"] == 7

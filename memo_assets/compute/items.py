@@ -53,8 +53,7 @@ class WorkItem(BaseModel):
     @property
     def shared_key(self) -> str:
         """A hash of all that the items of this step have in common, whatever their seeds."""
-        shared = {path: content for path, content in self.inputs.items() if _OF_SEED.search(path) is None}
-        return _hash([self.study.name, self.step, self.code_version, shared])
+        return _hash([self.study.name, self.step, self.code_version, self.only([]).inputs])
 
     @property
     def units(self) -> list[int]:

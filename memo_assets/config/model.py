@@ -101,6 +101,9 @@ class Mlp(Config):
 class WideResNet(Config):
     """A wide residual network (Zagoruyko & Komodakis, BMVC 2016), trained from scratch on images."""
 
+    # Two halvings must leave more than one pixel, or a batch of one sample has no variance.
+    min_side: ClassVar[int] = 5
+
     kind: Literal["wide_resnet"]
     depth: int = Field(
         default=16, ge=10, le=100, description="Number of layers: 4 more than a multiple of 6."

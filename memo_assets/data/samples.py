@@ -117,7 +117,7 @@ def _with_canaries(samples: pd.DataFrame, canaries: Canaries, data_seed: int) ->
     changed = {"item_id": names, **dict.fromkeys(("true_label", "given_label"), labels)}
     changed |= dict.fromkeys(("true_index", "given_index"), indices.astype(np.int16))
     for name, values in changed.items():
-        samples.iloc[places, samples.columns.get_loc(name)] = values
+        samples.loc[places, name] = values
     return samples.assign(image=pd.Series(images, index=samples.index, dtype=object))
 
 

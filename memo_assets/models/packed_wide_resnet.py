@@ -20,12 +20,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from memo_assets.config import WideResNet
 from memo_assets.models.packed_lora import seeded_generator
 from memo_assets.models.packed_network import PackedNetwork
 
 _INIT = 3
 _FIRST = 16  # channels of the first convolution
-_MIN_SIDE = 5  # two halvings must leave more than one pixel, or a batch of one sample has no variance
 
 
 class PackedWideResNet(PackedNetwork):
@@ -57,10 +57,10 @@ class PackedWideResNet(PackedNetwork):
         seeds: Sequence[int],
     ) -> None:
         super().__init__(seeds)
-        if min(image_shape[1:]) < _MIN_SIDE:
+        if min(image_shape[1:]) < WideResNet.min_side:
             raise ValueError(
                 f"images of {image_shape[1]} x {image_shape[2]} pixels given; model.kind wide_resnet halves them twice "
-                f"and takes at least {_MIN_SIDE} x {_MIN_SIDE}: use model.kind mlp"
+                f"and takes at least {WideResNet.min_side} x {WideResNet.min_side}: use model.kind mlp"
             )
         k = len(seeds)
         self._image_shape = image_shape

@@ -110,13 +110,13 @@ def shadows_at(
         ORDER BY split_seed, sample_id
     """
     rows = connection.execute(query, [study, epoch, n_models, part]).fetchnumpy()
-    counts = np.bincount(rows["split_seed"], minlength=n_models)
-    if (counts != n).any():
-        wrong = np.flatnonzero(counts != n)
-        raise WarehouseError(
-            f"study {study}, epoch {epoch:g}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not just one row "
-            f"per {part} sample ({n}); materialize logits and shadow_logits of these seeds"
-        )
+    _require_complete(
+        np.asarray(rows["split_seed"]),
+        n_models,
+        n,
+        f"study {study}, epoch {epoch:g}",
+        f"just one row per {part} sample ({n})",
+    )
     return Shadows(*(np.asarray(rows[name]).reshape(n_models, n) for name in ("gap", "loss")))
 
 
@@ -136,15 +136,22 @@ def query_gaps_at(
     """
     values = {"study": study, "epoch": epoch, "models": n_models, "queries": n_queries}
     rows = connection.sql(query, params=values).to_arrow_table()
-    counts = np.bincount(rows.column("split_seed").to_numpy(), minlength=n_models)
-    if (counts != n).any():
-        wrong = np.flatnonzero(counts != n)
-        raise WarehouseError(
-            f"study {study}, epoch {epoch:g}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not {n_queries} query "
-            "gaps for every image of the pool; materialize logits and shadow_logits of these seeds"
-        )
+    wanted = f"{n_queries} query gaps for every image of the pool"
+    _require_complete(
+        rows.column("split_seed").to_numpy(), n_models, n, f"study {study}, epoch {epoch:g}", wanted
+    )
     flat = rows.column("query_gaps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return flat.astype(np.float64).reshape(n_models, n, n_queries)
+
+
+def _require_complete(seeds: np.ndarray, n_models: int, n: int, where: str, wanted: str) -> None:
+    """Refuse rows, given by their split seeds, that are not n for each of the models."""
+    wrong = np.flatnonzero(np.bincount(seeds, minlength=n_models) != n)
+    if len(wrong):
+        raise WarehouseError(
+            f"{where}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not {wanted}; materialize logits and "
+            "shadow_logits of these seeds"
+        )
 
 
 def trajectory(connection: duckdb.DuckDBPyConnection, study: str, split_seed: int) -> Trajectory:

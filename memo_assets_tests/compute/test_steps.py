@@ -11,7 +11,7 @@ import torch
 from memo_assets.compute import steps
 from memo_assets.compute.items import ItemResult, WorkItem
 from memo_assets.compute.worker import main
-from memo_assets.config import Queries
+from memo_assets.config import Queries, Study
 from memo_assets.measures.lira import logit_gap
 from memo_assets.models.packed_mlp import PackedMlp
 from memo_assets.models.packed_wide_resnet import PackedWideResNet
@@ -126,16 +126,22 @@ def test_a_sample_that_alone_bears_its_label_has_no_psmi(warehouse: Path) -> Non
     assert scores["mahalanobis"].notna().all()
 
 
-def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
-    of = small_study({"labels.queries": {"shift": 1}})
+def asked(warehouse: Path, of: Study) -> tuple[Layout, np.ndarray]:
+    """The gaps [N, A] of model 1 on all queries at epoch 2, after training two models; the first is the image itself."""
     layout = write_inputs(warehouse, of)
     for given in (item(warehouse, of, "adapters", [0, 1]), item(warehouse, of, "logits", [0, 1])):
         assert compute(given).error is None
     rows = pq.read_table(layout.logits(1)).to_pandas()
     rows = rows[rows["epoch"] == 2]
     queries = np.stack(rows["query_gaps"].to_list())
-    assert queries.shape == (90, 9)
     np.testing.assert_array_equal(queries[:, 0], rows["logit_gap"])
+    return layout, queries
+
+
+def test_queries_are_the_logits_of_shifted_images(warehouse: Path) -> None:
+    of = small_study({"labels.queries": {"shift": 1}})
+    layout, queries = asked(warehouse, of)
+    assert queries.shape == (90, 9)
     # Up by one, by hand: the first row of pixels is gone, an empty one stands below.
     assert of.labels.queries is not None
     place = of.labels.queries.offsets.index((-1, 0, False))
@@ -188,14 +194,8 @@ def test_mirrored_queries_of_images_in_colour(warehouse: Path) -> None:
     folder = save_pictures(warehouse / "pictures", {"train": colours(60, 0), "test": colours(12, 1)})
     wanted = settings(folder, test_splits=["test"])
     of = small_study({"data": wanted, "labels.queries": {"shift": 1, "flip": True}})
-    layout = write_inputs(warehouse, of)
-    for given in (item(warehouse, of, "adapters", [0, 1]), item(warehouse, of, "logits", [0, 1])):
-        assert compute(given).error is None
-    rows = pq.read_table(layout.logits(1)).to_pandas()
-    rows = rows[rows["epoch"] == 2]
-    queries = np.stack(rows["query_gaps"].to_list())
+    layout, queries = asked(warehouse, of)
     assert queries.shape == (72, 18)
-    np.testing.assert_array_equal(queries[:, 0], rows["logit_gap"])
     # Mirrored and moved to the right by one, by hand: the last column, which was the first, is gone.
     samples = pq.read_table(layout.samples).to_pandas()
     images = np.stack(samples["image"].to_list()).reshape(72, 3, 4, 5)
