@@ -74,13 +74,13 @@ def png_bytes(figures: list[go.Figure]) -> list[bytes]:
     """
     if not figures:
         return []
-    path = _browser()
+    path = find_browser()
     # kaleido is a coroutine; in a thread of its own it neither needs nor meets the caller's event loop.
     with ThreadPoolExecutor(max_workers=1) as thread:
         return thread.submit(asyncio.run, _draw(figures, path)).result()
 
 
-def _browser() -> str:
+def find_browser() -> str:
     """The browser that BROWSER_PATH names, else the first known one on PATH."""
     given = os.environ.get("BROWSER_PATH")
     if given:

@@ -56,7 +56,7 @@ def test_png_inside_a_running_event_loop(monkeypatch):
         return render.png_bytes([SMALL])
 
     monkeypatch.setattr(render, "_draw", draw)
-    monkeypatch.setattr(render, "_browser", lambda: "mine")
+    monkeypatch.setattr(render, "find_browser", lambda: "mine")
     assert asyncio.run(caller()) == [b"mine"]
 
 
@@ -82,7 +82,7 @@ def test_browser_path_comes_before_path(monkeypatch, tmp_path):
     mine = tmp_path / "mine"
     mine.write_text("")
     monkeypatch.setenv("BROWSER_PATH", str(mine))
-    assert render._browser() == str(mine)
+    assert render.find_browser() == str(mine)
 
 
 def test_browser_that_does_not_start(monkeypatch, tmp_path):

@@ -1,0 +1,1 @@
+"""The web UI as a person uses it, in a real browser."""
