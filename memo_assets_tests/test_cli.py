@@ -20,7 +20,7 @@ def test_help_says_what_there_is() -> None:
 @pytest.mark.parametrize(
     ("arguments", "texts"),
     [
-        (["sql"], ["read-only", "FROM duckdb_tables()", "--format", "--limit"]),
+        (["sql"], ["read-only", "--file", "--schema", "--format", "--limit"]),
         (["status"], ["fresh, stale (and why) or missing"]),
         (["compare"], ["named, and left out"]),
         (["study"], ["list", "check", "new"]),

@@ -1,6 +1,6 @@
 """Tables loaded as they are from the files of samples, split masks and workers."""
 
-from memo_assets.store.description import EPOCH, SAMPLE, SEED, STUDY, Column, Table
+from memo_assets.store.description import EPOCH, LOSS, NATS, SAMPLE, SEED, STUDY, Column, Table
 
 LOADED_TABLES = (
     Table(
@@ -13,9 +13,7 @@ LOADED_TABLES = (
             Column("item_id", "VARCHAR", "The sample's id in its source."),
             Column("item_group", "VARCHAR", "Its group there, such as a subject; null without groups."),
             Column(
-                "part",
-                "VARCHAR",
-                "pool (models train on random shares of it) or test (never trained on).",
+                "part", "VARCHAR", "pool (models train on random shares of it) or test (never trained on)."
             ),
             Column("label_status", "VARCHAR", "true, or random if label noise redrew the label."),
             Column("canary", "VARCHAR", "clean or ood if the sample is a canary of that kind; else null."),
@@ -28,18 +26,15 @@ LOADED_TABLES = (
             Column("given_index", "SMALLINT", "Position of given_label in options, from 0."),
             Column("content_hash", "VARCHAR", "SHA-256 of what the model sees and of the given label."),
         ),
+        asset="samples",
     ),
     Table(
         "split_masks",
         "Which samples each model was trained on; a sample of the pool without a row was held out.",
         ("study", "split_seed", "sample_id"),
-        (
-            STUDY,
-            SEED,
-            SAMPLE,
-            Column("position", "INTEGER", "Position in the order of the draw, from 0."),
-        ),
-        bulk=True,
+        (STUDY, SEED, SAMPLE, Column("position", "INTEGER", "Position in the order of the draw, from 0.")),
+        asset="shadow_logits",
+        indexed=False,
     ),
     Table(
         "checkpoints",
@@ -49,16 +44,18 @@ LOADED_TABLES = (
             STUDY,
             SEED,
             EPOCH,
-            Column("step", "INTEGER", "Optimizer steps done."),
+            Column("step", "INTEGER", "How far the training was.", "optimizer steps"),
             Column(
                 "train_loss_mean",
                 "DOUBLE",
                 "Mean loss of batches since the recipe's last checkpoint; null at 0.",
+                NATS,
             ),
             Column(
                 "train_loss_median",
                 "DOUBLE",
                 "Median loss of samples since the recipe's last checkpoint; null at 0.",
+                NATS,
             ),
             Column("learning_rate", "DOUBLE", "Learning rate of the last step."),
             Column(
@@ -68,6 +65,7 @@ LOADED_TABLES = (
                 "alone, which has no labels.",
             ),
         ),
+        asset="shadow_logits",
     ),
     Table(
         "logits",
@@ -78,15 +76,23 @@ LOADED_TABLES = (
             SEED,
             EPOCH,
             SAMPLE,
-            Column("loss", "FLOAT", "Cross-entropy of the given label over the full vocabulary, in nats."),
-            Column("logit_gap", "FLOAT", "Logit of the given label minus the largest logit of the others."),
-            Column("option_logits", "FLOAT[]", "Logits of the sample's options, in their order."),
+            Column("loss", "FLOAT", LOSS, NATS),
+            Column(
+                "logit_gap",
+                "FLOAT",
+                "Logit of the given label minus the largest logit of the other options; above 0 where the model answers as "
+                "the given label says.",
+                NATS,
+            ),
+            Column("option_logits", "FLOAT[]", "Logits of the sample's options, in their order.", NATS),
             Column(
                 "query_gaps",
                 "FLOAT[]",
                 "Logit gaps on the image and on its shifted or mirrored copies (labels.queries); null without such queries.",
+                NATS,
             ),
         ),
-        bulk=True,
+        asset="shadow_logits",
+        indexed=False,
     ),
 )

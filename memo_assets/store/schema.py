@@ -5,11 +5,20 @@ schema shown in the web UI and the documentation are made. What does not: querie
 """
 
 from memo_assets.store.computed_tables import COMPUTED_TABLES
-from memo_assets.store.description import Table
+from memo_assets.store.description import Column, Table
 from memo_assets.store.loaded_tables import LOADED_TABLES
 from memo_assets.store.views import VIEWS
 
 TABLES: dict[str, Table] = {table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES)}
+
+
+def tables_of(asset: str) -> tuple[str, ...]:
+    """Names of the tables that an asset's runs fill.
+
+    Args:
+        asset: name of an asset within its study.
+    """
+    return tuple(table.name for table in TABLES.values() if table.asset == asset)
 
 
 def ddl() -> list[str]:
@@ -17,7 +26,7 @@ def ddl() -> list[str]:
     statements = []
     for table in TABLES.values():
         columns = [f"{column.name} {column.type}" for column in table.columns]
-        if not table.bulk:
+        if table.indexed:
             columns.append(f"PRIMARY KEY ({', '.join(table.key)})")
         statements.append(f"CREATE TABLE IF NOT EXISTS {table.name} ({', '.join(columns)})")
         # A warehouse of an earlier version gains the columns that are new.
@@ -25,16 +34,17 @@ def ddl() -> list[str]:
             f"ALTER TABLE {table.name} ADD COLUMN IF NOT EXISTS {column.name} {column.type}"
             for column in table.columns
         )
-        key = f" Key: ({', '.join(table.key)})."
-        statements.append(f"COMMENT ON TABLE {table.name} IS {_quote(table.comment + key)}")
-        statements.extend(
-            f"COMMENT ON COLUMN {table.name}.{column.name} IS {_quote(column.comment)}"
-            for column in table.columns
-        )
-    for name, (query, comment) in VIEWS.items():
-        statements.append(f"CREATE OR REPLACE VIEW {name} AS {query}")
-        statements.append(f"COMMENT ON VIEW {name} IS {_quote(comment)}")
+        statements.append(f"COMMENT ON TABLE {table.name} IS {_quote(table.text)}")
+        statements += _comments(table.name, table.columns)
+    for name, view in VIEWS.items():
+        statements.append(f"CREATE OR REPLACE VIEW {name} AS {view.query}")
+        statements.append(f"COMMENT ON VIEW {name} IS {_quote(view.text)}")
+        statements += _comments(name, view.columns)
     return statements
+
+
+def _comments(name: str, columns: tuple[Column, ...]) -> list[str]:
+    return [f"COMMENT ON COLUMN {name}.{column.name} IS {_quote(column.text)}" for column in columns]
 
 
 def _quote(text: str) -> str:
