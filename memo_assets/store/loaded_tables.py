@@ -1,4 +1,4 @@
-"""Tables loaded as they are from the files of samples, split masks and workers."""
+"""Tables loaded as they are from the files of samples, split masks and workers; and which load each row set is of."""
 
 from memo_assets.store.description import EPOCH, LOSS, NATS, SAMPLE, SEED, STUDY, Column, Table
 
@@ -93,6 +93,39 @@ LOADED_TABLES = (
             ),
         ),
         asset="shadow_logits",
+        indexed=False,
+    ),
+    Table(
+        "provenance",
+        "Where the rows of the other tables come from: one row per table of a study, or per block of split seeds of it, "
+        "written with the rows themselves.",
+        ("study", "table_name", "block"),
+        (
+            STUDY,
+            Column("table_name", "VARCHAR", "Name of the table."),
+            Column(
+                "block",
+                "VARCHAR",
+                "Split seeds that were loaded together, such as 000-024: the partition of the asset; null for a table that is "
+                "loaded as a whole.",
+            ),
+            Column("split_seeds", "INTEGER[]", "All split seeds of the block; null without one."),
+            Column("asset", "VARCHAR", "Name of the asset that wrote the rows."),
+            Column("run_id", "VARCHAR", "Dagster's id of the run that wrote them.", of_run=True),
+            Column("code_version", "VARCHAR", "Hash of all settings and algorithms that the rows depend on."),
+            Column(
+                "data_version",
+                "VARCHAR",
+                "Hash of the content of the Parquet files that the rows are in too.",
+            ),
+            Column(
+                "input_versions",
+                "MAP(VARCHAR, VARCHAR)",
+                "Data version of each asset that the asset was computed from, by its name.",
+            ),
+            Column("row_count", "BIGINT", "How much was loaded.", "rows"),
+            Column("loaded_at", "TIMESTAMP", "When it was loaded.", "UTC", of_run=True),
+        ),
         indexed=False,
     ),
 )
