@@ -41,6 +41,7 @@ from memo_assets.store.tables import reading
 over = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), over.set()), daemon=True).start()
 with reading() as connection:
+    connection.execute("SET enable_progress_bar = false")  # DuckDB takes a script given by -c for a person
     cursor = connection.execute("SELECT loss FROM logits")
     rows, total, fetches = 0, 0.0, []
     while not over.is_set():

@@ -22,6 +22,8 @@ from memo_assets.store.tables import reading
 with reading() as connection:
     cursor = connection.cursor()
     cursor.execute("USE memo")
+    for one in (connection, cursor):
+        one.execute("SET enable_progress_bar = false")  # DuckDB takes a script given by -c for a person
     cursor.execute("SELECT loss FROM logits")
     print("open", flush=True)
     for line in sys.stdin:
