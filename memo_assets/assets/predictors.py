@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from memo_assets.assets.spec import study_asset
-from memo_assets.assets.warehouse import POOL, publish_table
+from memo_assets.assets.warehouse import POOL, publish_tables
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
 
@@ -20,7 +20,6 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     @study_asset(study, "predictor_scores", pool=POOL)
     def predictor_scores(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         import pandas as pd
-        import pyarrow as pa
 
         from memo_assets.analysis.predictors import (
             layer_summaries,
@@ -28,7 +27,6 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
             weight_norms,
         )
         from memo_assets.analysis.predictors import predictor_scores as compute
-        from memo_assets.store.files import write_parquet
         from memo_assets.store.tables import reading
 
         layout, targets = Layout.of(study.name), study.shadows.audited
@@ -50,15 +48,12 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
                     f"target {target}: the median training loss never fell by {drop:.0%}, so there is no prediction epoch; "
                     f"figures show the last checkpoint. Train longer or lower {field}"
                 )
-        further = {
+        tables = {
+            "predictor_scores": frame,
             "layer_summary": layer_summaries(layout, targets),
             "weight_norms": weight_norms(layout, targets),
         }
-        for name, rows in further.items():
-            write_parquet(layout.table(name), pa.Table.from_pandas(rows, preserve_index=False))
-        version = publish_table(
-            study, "predictor_scores", frame, {name: layout.table(name) for name in further}
-        )
+        version = publish_tables(context, study, tables)
         metadata = {
             "dagster/row_count": len(frame),
             "predictors": int(frame["predictor"].nunique()),
@@ -70,7 +65,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         )
 
     @study_asset(study, "predictor_evaluation", pool=POOL)
-    def predictor_evaluation() -> dg.MaterializeResult:
+    def predictor_evaluation(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         import pandas as pd
 
         from memo_assets.analysis.evaluation import predictor_evaluation as compute
@@ -82,7 +77,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         with reading() as connection:
             frames = [compute(connection, study, target).assign(target_seed=target) for target in targets]
         frame = pd.concat(frames)
-        version = publish_table(study, "predictor_evaluation", frame)
+        version = publish_tables(context, study, {"predictor_evaluation": frame})
         with reading() as connection:
             subject = Subject(connection, study, targets[0])
             known, table, judged_epoch = facts(subject), results(subject), subject.judged_epoch

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from memo_assets.assets.recording import all_recorded, record_partition
+from memo_assets.assets.recording import all_recorded, provenance, record_partition
 from memo_assets.assets.spec import study_asset
 from memo_assets.config import HubRows, Study
 from memo_assets.store.layout import Layout
@@ -43,7 +43,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(content_hash(*paths)))
 
     @study_asset(study, "samples", pool="duckdb")
-    def samples() -> dg.MaterializeResult:
+    def samples(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         import pandas as pd
 
         from memo_assets.data.images import ROW_GROUP_SIZE
@@ -51,14 +51,17 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.data.samples import build_samples, samples_table
         from memo_assets.store.files import content_hash, write_parquet
         from memo_assets.store.load import load_samples
+        from memo_assets.store.provenance import record_provenance
         from memo_assets.store.tables import publish
 
         layout = Layout.of(study.name)
         frame = build_samples(Items(pd.read_parquet(layout.items), None), study)
         row_group_size = None if study.is_language else ROW_GROUP_SIZE
         write_parquet(layout.samples, samples_table(frame), row_group_size=row_group_size)
+        version = content_hash(layout.samples)
         with publish() as connection:
-            load_samples(connection, layout)
+            loaded = {"samples": load_samples(connection, layout)}
+            record_provenance(connection, study.name, provenance(context, version), loaded)
         pool = frame[frame["part"] == "pool"]
         noisy = pool["label_status"] == "random"
         metadata: dict = {
@@ -75,9 +78,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
                 for prompt, answer in frame[["prompt", "given_label"]].head(5).astype(str).to_numpy()
             ]
             metadata["first_samples"] = dg.MetadataValue.table(rows)
-        return dg.MaterializeResult(
-            metadata=metadata, data_version=dg.DataVersion(content_hash(layout.samples))
-        )
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
     @study_asset(study, "split_masks")
     def split_masks(context: dg.AssetExecutionContext) -> dg.MaterializeResult:

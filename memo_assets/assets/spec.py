@@ -146,7 +146,7 @@ def _definition_metadata(study: Study, name: str) -> dict[str, Any]:
         metadata["dagster/table_name"] = f"memo.main.{table}"
         metadata["dagster/column_schema"] = dg.TableSchema(
             columns=[
-                dg.TableColumn(column.name, column.type, description=column.comment)
+                dg.TableColumn(column.name, column.type, description=column.text)
                 for column in TABLES[table].columns
             ]
         )

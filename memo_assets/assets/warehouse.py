@@ -1,11 +1,11 @@
-"""Blocks of split seeds into the warehouse, and the helper that publishes a computed table."""
+"""Blocks of split seeds into the warehouse, and the helper that publishes computed tables."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from memo_assets.assets.recording import all_recorded, record_partition
+from memo_assets.assets.recording import all_recorded, provenance, record_partition
 from memo_assets.assets.spec import blocks, study_asset
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
@@ -27,32 +27,43 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     def shadow_logits(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.store.files import content_hash
         from memo_assets.store.load import load_block
+        from memo_assets.store.provenance import record_provenance
         from memo_assets.store.tables import publish
 
         layout = Layout.of(study.name)
         wanted = {partition: blocks(study)[partition] for partition in context.partition_keys}
+        versions, rows = {}, {}
         with publish() as connection:
-            rows = {partition: load_block(connection, layout, seeds) for partition, seeds in wanted.items()}
+            for partition, seeds in wanted.items():
+                files = [layout.logits(seed) for seed in seeds] + [layout.split_mask(seed) for seed in seeds]
+                rows[partition] = load_block(connection, layout, seeds)
+                versions[partition] = content_hash(*files)
+                record_provenance(
+                    connection,
+                    study.name,
+                    provenance(context, versions[partition]),
+                    rows[partition],
+                    block=partition,
+                    split_seeds=seeds,
+                )
         for partition, seeds in wanted.items():
-            files = [layout.logits(seed) for seed in seeds] + [layout.split_mask(seed) for seed in seeds]
             metadata: dict[str, Any] = {f"{table}_rows": count for table, count in rows[partition].items()}
             metadata |= {"dagster/row_count": rows[partition]["logits"], "models": len(seeds)}
-            record_partition(context, partition, data_version=content_hash(*files), metadata=metadata)
+            record_partition(context, partition, data_version=versions[partition], metadata=metadata)
         return all_recorded()
 
     return [shadow_logits]
 
 
-def publish_table(
-    study: Study, table: str, frame: "pd.DataFrame", extra: dict[str, Path] | None = None
+def publish_tables(
+    context: dg.AssetExecutionContext, study: Study, frames: "Mapping[str, pd.DataFrame]"
 ) -> str:
-    """Write a study's rows of a table to Parquet and put them in the warehouse.
+    """Write a study's rows of tables to Parquet and put them in the warehouse, in one transaction.
 
     Args:
+        context: of the running asset.
         study: the study.
-        table: name of the table.
-        frame: its rows, without the column `study`, in the order of the key.
-        extra: further tables published in the same transaction, by name, from Parquet files of the same form.
+        frames: rows by table, without the column `study`, in the order of the key.
 
     Returns:
         Content hash of what was written: the data version.
@@ -61,11 +72,16 @@ def publish_table(
 
     from memo_assets.store.files import content_hash, write_parquet
     from memo_assets.store.load import load_parquet
+    from memo_assets.store.provenance import record_provenance
     from memo_assets.store.tables import publish
 
-    path = Layout.of(study.name).table(table)
-    write_parquet(path, pa.Table.from_pandas(frame, preserve_index=False))
+    layout = Layout.of(study.name)
+    paths = {table: layout.table(table) for table in frames}
+    for table, frame in frames.items():
+        write_parquet(paths[table], pa.Table.from_pandas(frame, preserve_index=False))
+    version = content_hash(*paths.values())
     with publish() as connection:
-        for name, file in {table: path, **(extra or {})}.items():
-            load_parquet(connection, name, file, where={"study": study.name})
-    return content_hash(path)
+        where = {"study": study.name}
+        rows = {table: load_parquet(connection, table, path, where=where) for table, path in paths.items()}
+        record_provenance(connection, study.name, provenance(context, version), rows)
+    return version

@@ -100,7 +100,7 @@ def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def replace_rows(
-    connection: duckdb.DuckDBPyConnection, table: str, query: str, parameters: list, *, where: dict
+    connection: duckdb.DuckDBPyConnection, table: str, query: str, parameters: list | dict, *, where: dict
 ) -> int:
     """Delete the rows of a slice of a table and insert the rows of a query in their place.
 
@@ -109,7 +109,7 @@ def replace_rows(
         table: name of the table.
         query: SELECT that names the table's columns; rows outside the slice are refused.
         parameters: values of the query's placeholders.
-        where: column -> value or list of values that define the slice, such as study and split seeds.
+        where: column -> value, list of values or None (null) that define the slice, such as study and split seeds.
 
     Returns:
         Number of rows inserted.
@@ -149,12 +149,15 @@ def replace_rows(
 def _conditions(where: dict) -> tuple[str, list]:
     parts, values = [], []
     for column, value in where.items():
+        if value is None:
+            parts.append(f"{column} IS NULL")
+            continue
         parts.append(f"{column} IN (SELECT unnest(?))" if isinstance(value, list) else f"{column} = ?")
         values.append(value)
     return " AND ".join(parts), values
 
 
-def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list) -> tuple:
+def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list | dict) -> tuple:
     row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return row

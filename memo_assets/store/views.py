@@ -1,7 +1,9 @@
-"""The warehouse's views: SQL over its tables, and a sentence on each."""
+"""The warehouse's views: SQL over its tables, and what it gives."""
+
+from memo_assets.store.description import EPOCH, NATS, SAMPLE, SEED, SHARE, STUDY, Column, View
 
 VIEWS = {
-    "predictions": (
+    "predictions": View(
         """
         SELECT study, split_seed, epoch, sample_id,
                list_position(option_logits, list_max(option_logits)) - 1 AS predicted_index,
@@ -10,8 +12,20 @@ VIEWS = {
         FROM logits JOIN samples USING (study, sample_id)
         """,
         "The answer of every model at every checkpoint, from the option logits.",
+        ("study", "split_seed", "epoch", "sample_id"),
+        (
+            STUDY,
+            SEED,
+            EPOCH,
+            SAMPLE,
+            Column(
+                "predicted_index", "INTEGER", "Position in options of the answer: the largest logit, from 0."
+            ),
+            Column("fits_given", "BOOLEAN", "Whether the answer is the given label."),
+            Column("is_correct", "BOOLEAN", "Whether the answer is the true label."),
+        ),
     ),
-    "option_probabilities": (
+    "option_probabilities": View(
         """
         SELECT study, split_seed, epoch, sample_id, option,
                exp(logit - list_max(option_logits))
@@ -20,8 +34,17 @@ VIEWS = {
               FROM logits)
         """,
         "Softmax over the sample's options: one row per option.",
+        ("study", "split_seed", "epoch", "sample_id", "option"),
+        (
+            STUDY,
+            SEED,
+            EPOCH,
+            SAMPLE,
+            Column("option", "BIGINT", "Position of the option in options, from 0."),
+            Column("probability", "DOUBLE", "Probability of the option among the sample's options.", SHARE),
+        ),
     ),
-    "training_measures": (
+    "training_measures": View(
         """
         WITH answers AS (
           SELECT l.*, s.given_index, m.sample_id IS NOT NULL AS trained,
@@ -51,11 +74,30 @@ VIEWS = {
                part, n, mean_loss, median_loss, accuracy, brier_score
         FROM measured LEFT JOIN checkpoints USING (study, split_seed, epoch)
         """,
-        "How far a model is at a checkpoint, by part: test, held out, train, and of these true and random labels and canaries "
-        "out of distribution. Loss over "
-        "the full vocabulary in nats; accuracy and Brier score (0 to 2) over the options; all on the given labels.",
+        "How far a model is at a checkpoint, by part of the samples, judged by the given labels.",
+        ("study", "split_seed", "epoch", "part"),
+        (
+            STUDY,
+            SEED,
+            EPOCH,
+            Column("step", "INTEGER", "How far the training was.", "optimizer steps"),
+            Column(
+                "samples_seen", "BIGINT", "Training samples seen so far, each as often as it was.", "samples"
+            ),
+            Column(
+                "part",
+                "VARCHAR",
+                "test; held out (pool samples that the model was not trained on); train; and parts of train: train, true label; "
+                "train, random label; train, ood canary.",
+            ),
+            Column("n", "BIGINT", "Samples of the part.", "samples"),
+            Column("mean_loss", "DOUBLE", "Mean of the table logits' loss.", NATS),
+            Column("median_loss", "FLOAT", "Median of the same.", NATS),
+            Column("accuracy", "DOUBLE", "Share of samples whose given label has the largest logit.", SHARE),
+            Column("brier_score", "DOUBLE", "Mean Brier score over the options, 0 (best) to 2."),
+        ),
     ),
-    "population_psmi": (
+    "population_psmi": View(
         """
         WITH last_layers AS (
           SELECT study, target_seed, epoch, predictor, layer,
@@ -70,5 +112,13 @@ VIEWS = {
         """,
         "PSMI of the last layer, averaged over the audited models that were trained on the sample, at the checkpoints that "
         "all of them have; audit several split seeds (shadows.audited) for a measure of the population.",
+        ("study", "epoch", "sample_id"),
+        (
+            STUDY,
+            EPOCH,
+            SAMPLE,
+            Column("psmi", "DOUBLE", "Mean PSMI of the sample; low = at risk.", NATS),
+            Column("n_models", "BIGINT", "Audited models that were trained on the sample.", "models"),
+        ),
     ),
 }

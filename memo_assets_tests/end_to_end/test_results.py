@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from memo_assets.analysis.facts import facts, results
 from memo_assets.analysis.frames import Subject
 from memo_assets.assets import comparison
+from memo_assets.assets.provenance_check import compared
+from memo_assets.assets.spec import blocks
 from memo_assets.cli import app
 from memo_assets.config import Study
 from memo_assets.config.sweep import Sweep
@@ -30,7 +32,7 @@ from memo_assets.measures.stability import sizes
 from memo_assets.pipeline import run_comparison
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
-from memo_assets.store.schema import TABLES
+from memo_assets.store.schema import TABLES, tables_of
 from memo_assets.store.tables import publish, reading
 from memo_assets.study_file import load_studies
 from memo_assets.study_sweep import variants
@@ -87,6 +89,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "layer_summary": 4 * n_layers * (epochs + audited),
         "weight_norms": 4 * matrices * (epochs + audited),
         "predictor_evaluation": by_epoch,
+        "provenance": len(TABLES) - 4 + 3 * len(blocks(study)),
     }
     assert set(expected) == set(TABLES)
     for table, rows in expected.items():
@@ -97,6 +100,46 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
             name,
         )
         assert (found["n"][0], found["keys"][0]) == (rows, rows), table
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_row_is_of_a_load_that_dagster_recorded(platform: Platform, name: str):
+    study = platform.studies[name]
+    load_query = "SELECT split_seeds, row_count, run_id FROM provenance WHERE study = ? AND table_name = ?"
+    with reading() as connection:
+        for table in TABLES.keys() - {"provenance"}:
+            counted = 0
+            for seeds, rows, run in connection.execute(load_query, [name, table]).fetchall():
+                of_block = "" if seeds is None else " AND list_contains(?, split_seed)"
+                values = [name] if seeds is None else [name, seeds]
+                found = connection.execute(f"SELECT count(*) FROM {table} WHERE study = ?{of_block}", values)
+                assert found.fetchone() == (rows,), table
+                assert platform.instance.has_run(run)
+                counted += rows
+            assert connection.execute(f"SELECT count(*) FROM {table} WHERE study = ?", [name]).fetchone() == (
+                counted,
+            )
+    for asset in {table.asset for table in TABLES.values()} - {""}:
+        found = compared(platform.instance, study, asset)
+        assert found.passed, found.sentence
+        assert found.facts["loads"] == len(tables_of(asset)) * (
+            len(blocks(study)) if asset == "shadow_logits" else 1
+        )
+
+
+def test_a_block_of_another_version_than_recorded_is_named(platform: Platform, own_copy: Path):
+    digits = platform.studies["digits"]
+    with publish() as connection:
+        connection.execute(
+            "UPDATE provenance SET input_versions = MAP {'samples': 'x'} WHERE study = 'digits' AND block = '017-033' "
+            "AND table_name = 'logits'"
+        )
+    found = compared(platform.instance, digits, "shadow_logits")
+    assert not found.passed
+    (difference,) = found.facts["differences"]
+    assert difference.startswith("logits 017-033: input samples x (recorded: ")
+    assert "input split_masks missing (recorded: " in difference
+    assert compared(platform.instance, platform.studies["cities"], "shadow_logits").passed
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -7,14 +7,14 @@ import duckdb
 import pytest
 from sklearn.metrics import brier_score_loss
 
+from memo_assets.graph import steps
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
-from memo_assets.store.schema import TABLES, ddl
+from memo_assets.store.schema import TABLES, VIEWS, ddl, tables_of
 from memo_assets.store.tables import publish, reading
+from memo_assets_tests.studies import DIGITS, study
 
 from .small_study import write_study
-
-VIEWS = ["option_probabilities", "population_psmi", "predictions", "training_measures"]
 
 
 @pytest.fixture
@@ -40,14 +40,32 @@ def test_tables_and_columns_are_those_described(filled: Path) -> None:
         assert columns == [(column.name, column.type) for column in table.columns]
 
 
+def test_views_and_their_columns_are_those_described(filled: Path) -> None:
+    found = ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY 1")
+    assert found == sorted((name, view.text) for name, view in VIEWS.items())
+    for name, view in VIEWS.items():
+        columns = ask(
+            "SELECT column_name, data_type, comment FROM duckdb_columns() WHERE table_name = ?", name
+        )
+        assert columns == [(column.name, column.type, column.text) for column in view.columns]
+
+
+def test_no_two_rows_of_a_view_share_its_key(filled: Path) -> None:
+    for name, view in VIEWS.items():
+        assert set(view.key) <= {column.name for column in view.columns}
+        ((rows, keys),) = ask(f"SELECT count(*), count(DISTINCT ({', '.join(view.key)})) FROM {name}")
+        assert rows == keys, name
+
+
 def test_everything_bears_a_comment_in_the_database(filled: Path) -> None:
     tables = ask("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = 'memo'")
     views = ask("SELECT view_name, comment FROM duckdb_views() WHERE NOT internal ORDER BY 1")
-    assert [name for name, _ in views] == VIEWS
     columns = ask(
-        "SELECT column_name, comment FROM duckdb_columns() WHERE table_name IN (SELECT unnest(?))", [*TABLES]
+        "SELECT column_name, comment FROM duckdb_columns() WHERE table_name IN (SELECT unnest(?))",
+        [*TABLES, *VIEWS],
     )
-    assert len(columns) == sum(len(table.columns) for table in TABLES.values())
+    described = [*TABLES.values(), *VIEWS.values()]
+    assert len(columns) == sum(len(one.columns) for one in described)
     for name, comment in [*tables, *views, *columns]:
         assert comment, name
         assert comment.endswith("."), name
@@ -55,15 +73,21 @@ def test_everything_bears_a_comment_in_the_database(filled: Path) -> None:
 
 def test_comments_name_the_key(filled: Path) -> None:
     (comment,) = ask("SELECT comment FROM duckdb_tables() WHERE table_name = 'logits'")
-    assert comment[0].endswith("Key: (study, split_seed, epoch, sample_id).")
+    assert comment[0].endswith("Asset: shadow_logits. Key: (study, split_seed, epoch, sample_id).")
 
 
-def test_keys_are_columns_and_unique_in_the_database_unless_bulk(filled: Path) -> None:
+def test_every_table_is_filled_by_an_asset_of_every_study() -> None:
+    assert tables_of("shadow_logits") == ("split_masks", "checkpoints", "logits")
+    assert {table.asset for table in TABLES.values()} - {""} <= set(steps(study(DIGITS)))
+    assert [table.name for table in TABLES.values() if not table.asset] == ["provenance"]
+
+
+def test_keys_are_columns_and_unique_in_the_database_where_there_is_an_index(filled: Path) -> None:
     found = ask(
         "SELECT table_name, constraint_column_names FROM duckdb_constraints() WHERE constraint_type = 'PRIMARY KEY'"
     )
     assert {name: tuple(key) for name, key in found} == {
-        table.name: table.key for table in TABLES.values() if not table.bulk
+        table.name: table.key for table in TABLES.values() if table.indexed
     }
     for table in TABLES.values():
         assert set(table.key) <= {column.name for column in table.columns}
