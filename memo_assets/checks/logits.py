@@ -32,6 +32,7 @@ SELECT {_SEED} AS seed, split_seed, epoch, l.sample_id, n_options IS NOT NULL AS
          AND len(option_logits) = n_options AND list_count(option_logits) = n_options {{queries}} AS is_whole
 FROM {_READ.format("$logits")} l LEFT JOIN samples USING (sample_id)
 """
+_COLUMNS = {"split_seed", "epoch", "sample_id", "loss", "logit_gap", "option_logits"}
 _SAMPLES = """
 CREATE TABLE samples AS
 SELECT sample_id, len(options) AS n_options, given_label FROM read_parquet(?, hive_partitioning = false)
@@ -49,8 +50,9 @@ def logits_complete(layout: Layout, study: Study, seeds: Sequence[int]) -> Verdi
     seeds = sorted(seeds)
     if not seeds:
         return not_judged("no logits have been recorded")
-    unreadable = [seed for seed in seeds if not _is_readable(layout.logits(seed))]
-    problems = [f"files that cannot be read: {seeds_named(unreadable)}"] if unreadable else []
+    wanted = _COLUMNS if study.labels.queries is None else {*_COLUMNS, "query_gaps"}
+    unreadable = [seed for seed in seeds if not wanted <= _columns(layout.logits(seed))]
+    problems = [f"files that cannot be read or lack columns: {seeds_named(unreadable)}"] if unreadable else []
     at_fault, n = set(unreadable), pq.read_metadata(layout.samples).num_rows
     n_rows = 0
     if readable := [seed for seed in seeds if seed not in at_fault]:
@@ -123,11 +125,12 @@ def _quoted(paths: Sequence[Path]) -> str:
     return "[" + ", ".join(f"'{path}'" for path in escaped) + "]"
 
 
-def _is_readable(path: Path) -> bool:
+def _columns(path: Path) -> set[str]:
+    """Names of a file's columns; none if it cannot be read."""
     try:
-        return pq.read_metadata(path).num_columns > 0
+        return set(pq.read_schema(path).names)
     except (FileNotFoundError, pa.ArrowInvalid):
-        return False
+        return set()
 
 
 def _wanted_epochs(layout: Layout, study: Study, seed: int) -> set[float]:

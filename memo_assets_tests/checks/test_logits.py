@@ -98,13 +98,16 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_judged(
     sound.write_logits(3, sound.logits(3, epochs=[0, 1]))
     found = complete(sound)
     assert found.sentence.startswith(
-        "logits with files that cannot be read: seed 0; other checkpoints than the recipe's: seed 3. Expected"
+        "logits with files that cannot be read or lack columns: seed 0; other checkpoints than the recipe's: seed 3. Expected"
     )
     assert found.seeds == (0, 3)
 
 
-def test_a_missing_query_is_found(warehouse: Path) -> None:
+def test_missing_queries_are_found(warehouse: Path) -> None:
     sound = written(warehouse, {"labels.queries": {"shift": 1}})
+    sound.write_logits(0, sound.logits(0).drop(columns="query_gaps"))
+    assert "lack columns: seed 0. Expected" in complete(sound).sentence
+    sound.write_logits(0)
     frame = sound.logits(1)
     sound.write_logits(1, _at(95, "query_gaps", np.zeros(8, np.float32))(frame))
     assert "seed 1, the first at epoch 1 (samples 5)" in complete(sound).sentence
