@@ -60,7 +60,7 @@ def masks_balanced(layout: Layout, shadows: Shadows, seeds: Sequence[int]) -> Ve
         "the very samples of another model": _alike(held, n_train),
     }
     if shadows.membership == "paired":
-        faults["not what the other of the pair leaves"] = _not_shared_out(held, seeds)
+        faults["samples that a pair shares or leaves out"] = _not_shared_out(held, seeds)
     wrong = {fault: [seeds[row] for row in np.flatnonzero(bad)] for fault, bad in faults.items() if bad.any()}
     problems = [f"{fault}: {seeds_named(bad)}" for fault, bad in wrong.items()]
 

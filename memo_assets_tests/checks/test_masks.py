@@ -105,7 +105,7 @@ def test_pairs_share_the_pool_out_where_both_are_there(warehouse: Path) -> None:
         sound.write_mask(seed)
     found = judged(sound)
     assert not found.passed
-    assert "not what the other of the pair leaves: seeds 2 and 3" in found.sentence
+    assert "samples that a pair shares or leaves out: seeds 2 and 3" in found.sentence
     assert judged(sound, [0, 1, 2, 4, 5]).passed  # of the pair of 2 and 3 only one is judged
     assert judged(sound, [3]).passed
 
