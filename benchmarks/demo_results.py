@@ -32,6 +32,9 @@ class Lines:
     def partition_done(self, study: Study, name: str, partition: str | None) -> None:
         pass
 
+    def check_warned(self, study: Study, name: str, sentence: str) -> None:
+        print(f"warning: {study.name}/{name}: {sentence}", flush=True)
+
     def on_progress(self, item: object, progress: object) -> None:
         pass
 

@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -77,6 +78,12 @@ class LiveProgress:
             return
         self._partitions += 1
         self._update()
+
+    def check_warned(self, study: Study, name: str, sentence: str) -> None:
+        """Show it as a line that stays."""
+        self._console.print(
+            f"[yellow]warning[/] {study.name}/{name}: {escape(sentence)}", highlight=False, soft_wrap=True
+        )
 
     def on_progress(self, item: WorkItem, progress: WorkerProgress) -> None:
         """Show how far the running workers are."""

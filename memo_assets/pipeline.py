@@ -11,6 +11,8 @@ from typing import Protocol
 import dagster as dg
 
 from memo_assets.assets import comparison
+from memo_assets.assets.check_list import Check
+from memo_assets.assets.check_records import unproven
 from memo_assets.assets.spec import asset_key
 from memo_assets.compute.outcomes import Watcher as TaskWatcher
 from memo_assets.config import Study
@@ -35,6 +37,10 @@ class Watcher(TaskWatcher, Protocol):
 
     def partition_done(self, study: Study, name: str, partition: str | None) -> None:
         """One partition, or an asset without partitions, is done."""
+        ...
+
+    def check_warned(self, study: Study, name: str, sentence: str) -> None:
+        """A check of an asset found what does not stop the study, but should be known."""
         ...
 
 
@@ -71,7 +77,7 @@ def bring_up_to_date(
         before_first_run: called with the study if anything is to be run, such as `Executor.warm_up`.
 
     Returns:
-        Number of runs; 0 means that everything was fresh.
+        Number of runs; 0 means that everything was fresh, and every blocking check has passed.
 
     Raises:
         RunFailed: a run failed; nothing below it was run.
@@ -83,6 +89,10 @@ def bring_up_to_date(
             if not runs and before_first_run is not None:
                 before_first_run(study)
             _run(study, definitions, instance, watcher, names=names, partitions=partitions)
+            runs += 1
+        # An earlier run may have ended before its checks, or with one that failed: nothing is built on that.
+        if checks := unproven(instance, study, stage):
+            _run(study, definitions, instance, watcher, names=[], partitions=[], checks=checks)
             runs += 1
     return runs
 
@@ -127,10 +137,16 @@ def _run(
     *,
     names: Sequence[str],
     partitions: Sequence[str],
+    checks: Sequence[Check] = (),
 ) -> None:
+    """Run assets with all their checks, or some checks alone."""
     keys = [asset_key(study, name) for name in names]
-    job = definitions.resolve_implicit_job_def_def_for_assets(keys)
+    job = definitions.resolve_implicit_job_def_def_for_assets(
+        keys or [asset_key(study, check.asset) for check in checks]
+    )
     assert job is not None
+    if checks:
+        job = job.get_subset(asset_check_selection={check.key(study) for check in checks})
     tags = {_START_TAG: partitions[0], _END_TAG: partitions[-1]} if partitions else {}
     run_id = str(uuid.uuid4())
     name_of = {_step_key(study, name): name for name in names}
@@ -143,11 +159,15 @@ def _run(
             watcher.asset_started(study, name_of[event.step_key], len(partitions))
         if event.event_type == dg.DagsterEventType.ASSET_MATERIALIZATION and event.asset_key is not None:
             watcher.partition_done(study, event.asset_key.path[-1], event.partition)
+        if event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION:
+            found = event.asset_check_evaluation_data
+            if not found.passed and found.severity == dg.AssetCheckSeverity.WARN:
+                watcher.check_warned(study, found.asset_key.path[-1], found.description or found.check_name)
 
     instance.add_event_listener(run_id, on_event)
     result = job.execute_in_process(
         instance=instance,
-        asset_selection=keys,
+        asset_selection=keys or None,
         tags={**tags, **process_tag(), "study": study.name},
         run_id=run_id,
         raise_on_error=False,
@@ -186,9 +206,15 @@ def _step_key(study: Study, name: str) -> str:
 
 
 def _why(study: str, result: dg.ExecuteInProcessResult) -> str:
-    lines = []
+    lines = [
+        f"{study}/{found.asset_key.path[-1]}: check {found.check_name} failed: {found.description}"
+        for found in result.get_asset_check_evaluations()
+        if found.blocking and not found.passed
+    ]
     for event in result.get_step_failure_events():
         error = event.step_failure_data.error
+        if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
+            continue  # its check has said why
         while error is not None and error.cause is not None:
             error = error.cause
         name = (event.step_key or "").removeprefix(f"{study}__")

@@ -5,8 +5,8 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
-from memo_assets.assets import provenance_check
 from memo_assets.assets.build import study_assets
+from memo_assets.assets.checks import build as study_checks
 from memo_assets.config import Study
 from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
 
@@ -55,4 +55,4 @@ def study_definitions(study: Study) -> dg.Definitions:
         study: the settings.
     """
     assets: list[Any] = study_assets(study)
-    return dg.Definitions(assets=assets, asset_checks=provenance_check.build(study))
+    return dg.Definitions(assets=assets, asset_checks=study_checks(study))

@@ -1,7 +1,6 @@
-"""The asset check `provenance_agrees`: of every asset that fills tables, right after it has filled them.
+"""What the asset check `provenance_agrees` is given: the warehouse's and Dagster's record of who filled a table.
 
-What belongs here: reading Dagster's record of the asset, and its result. What does not: the comparison
-(`checks.provenance`).
+What belongs here: reading both. What does not: the comparison (`checks.provenance`).
 """
 
 from typing import TYPE_CHECKING
@@ -11,47 +10,14 @@ from dagster._core.definitions.data_version import DATA_VERSION_TAG
 
 from memo_assets.assets.spec import asset_key, blocks
 from memo_assets.config import Study
-from memo_assets.graph import steps
 from memo_assets.store.schema import tables_of
 
 if TYPE_CHECKING:
-    from memo_assets.checks.provenance import CheckResult
+    from memo_assets.checks.verdict import Verdict
     from memo_assets.store.provenance import Provenance
 
-NAME = "provenance_agrees"
 
-
-def build(study: Study) -> list[dg.AssetChecksDefinition]:
-    """Check `provenance_agrees` of every asset of the study that fills tables.
-
-    Args:
-        study: the study.
-    """
-    return [_check(study, name) for name in steps(study) if tables_of(name)]
-
-
-def _check(study: Study, name: str) -> dg.AssetChecksDefinition:
-    @dg.asset_check(
-        asset=asset_key(study, name),
-        name=NAME,
-        description=f"The table `provenance` names the run, code version, data version and input versions of every load of "
-        f"{', '.join(f'`{table}`' for table in tables_of(name))} that Dagster recorded last.",
-    )
-    def judge(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        found = compared(context.instance, study, name)
-        if not found.passed:
-            context.log.warning(found.sentence)
-        return dg.AssetCheckResult(
-            passed=found.passed,
-            severity=dg.AssetCheckSeverity.WARN,
-            description=found.sentence,
-            metadata=found.facts,
-        )
-
-    return judge
-
-
-def compared(instance: dg.DagsterInstance, study: Study, name: str) -> "CheckResult":
+def compared(instance: dg.DagsterInstance, study: Study, name: str) -> "Verdict":
     """What the check says of an asset now.
 
     Args:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from memo_assets.assets.check_records import require_passed
 from memo_assets.assets.recording import all_recorded, record_partition
 from memo_assets.assets.spec import study_asset
 from memo_assets.assets.watching import RunLog
@@ -60,6 +61,7 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
+        require_passed(context.instance, study, step, seeds)
         hash_of = cache(content_hash)  # samples and base model are the same for all items
         items = [work_item(study, step, pack, hash_of) for pack in packs(study, seeds)]
         ledger = Ledger(Layout.of(study.name), step)

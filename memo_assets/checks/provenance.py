@@ -4,34 +4,20 @@ What belongs here: comparing both. What does not: reading either (`store.provena
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any
 
+from memo_assets.checks.verdict import Verdict
 from memo_assets.store.provenance import Provenance
 
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class CheckResult:
-    """Answer of a check.
-
-    Attributes:
-        passed: whether all is as it should be.
-        sentence: what was found; where it is wrong also what to do.
-        facts: numbers and short texts by name, for the web UI.
-    """
-
-    passed: bool
-    sentence: str
-    facts: dict[str, Any]
 
 
 def provenance_agrees(
     tables: tuple[str, ...],
     loads: Mapping[tuple[str, str | None], Provenance],
     recorded: Mapping[str | None, Provenance],
-) -> CheckResult:
+) -> Verdict:
     """Whether every load of an asset's tables is the one that Dagster recorded last, with the same versions.
 
     A run that ended between the two, a warehouse put back from a copy, or a record that was wiped makes them differ.
@@ -51,9 +37,9 @@ def provenance_agrees(
     facts: dict[str, Any] = {"loads": len(loads)}
     if not differences:
         agree = f"{len(loads)} load{'s agree' if len(loads) != 1 else ' agrees'} with Dagster's record"
-        return CheckResult(passed=True, sentence=f"{agree}: {', '.join(tables)}", facts=facts)
+        return Verdict(passed=True, sentence=f"{agree}: {', '.join(tables)}", facts=facts)
     more = f"; {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    return CheckResult(
+    return Verdict(
         passed=False,
         sentence=f"warehouse and Dagster's record differ: {'; '.join(differences[:_SHOWN])}{more}. Materialize this asset "
         "again",

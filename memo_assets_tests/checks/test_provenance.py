@@ -6,7 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from memo_assets.assets.provenance_check import NAME, compared
+from memo_assets.assets.check_list import PROVENANCE
+from memo_assets.assets.provenance_check import compared
 from memo_assets.checks.provenance import provenance_agrees
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
@@ -87,7 +88,7 @@ def materialize(of: Study, instance: dg.DagsterInstance, *names: str) -> dg.Exec
 
 
 def verdict(result: dg.ExecuteInProcessResult) -> tuple[bool, str]:
-    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == NAME]
+    (found,) = [one for one in result.get_asset_check_evaluations() if one.check_name == PROVENANCE]
     assert found.severity == dg.AssetCheckSeverity.WARN
     return found.passed, found.description or ""
 
@@ -99,7 +100,7 @@ def rows() -> list[tuple]:
 
 def test_every_asset_that_fills_tables_has_the_check() -> None:
     graph = build_defs([study(DIGITS)]).resolve_asset_graph()
-    checked = {key.asset_key.path[-1] for key in graph.asset_check_keys if key.name == NAME}
+    checked = {key.asset_key.path[-1] for key in graph.asset_check_keys if key.name == PROVENANCE}
     assert checked == {table.asset for table in TABLES.values()} - {""}
     assert {table for name in checked for table in tables_of(name)} == set(TABLES) - {"provenance"}
 

@@ -28,6 +28,7 @@ class Recorder:
     def __init__(self) -> None:
         self.started: list[tuple[str, str, int]] = []
         self.done: list[tuple[str, str, str | None]] = []
+        self.warned: list[tuple[str, str, str]] = []
         self.progress: list[Progress] = []
         self.logs: list[tuple[str, str]] = []
         self.states: list[str] = []
@@ -37,6 +38,9 @@ class Recorder:
 
     def partition_done(self, study: Study, name: str, partition: str | None) -> None:
         self.done.append((study.name, name, partition))
+
+    def check_warned(self, study: Study, name: str, sentence: str) -> None:
+        self.warned.append((study.name, name, sentence))
 
     def on_progress(self, item: WorkItem, progress: Progress) -> None:
         self.progress.append(progress)
