@@ -43,6 +43,7 @@ WARNING = {
     "predictor_evaluation/auc_above_half",
     "predictor_evaluation/rows_in_warehouse",
 }
+WARNING |= {name.replace("rows_in_warehouse", "provenance_agrees") for name in WARNING}
 OF_LANGUAGE = {"samples/labels_tokenizable", "base_model/labels_tokenizable"}
 
 
@@ -106,7 +107,7 @@ def test_samples_are_judged_in_their_run_and_when_raw_data_change_under_them(
     result = run(of, instance, ["raw_dataset", "samples"])
     assert result.success
     evaluated = found_by(result)
-    assert set(evaluated) == {"ids_unique_and_stable", "rows_in_warehouse"}
+    assert set(evaluated) == {"ids_unique_and_stable", "rows_in_warehouse", "provenance_agrees"}
     assert all(evaluation.passed for evaluation in evaluated.values())
     assert evaluated["ids_unique_and_stable"].metadata["samples"].value == 90
     assert evaluated["rows_in_warehouse"].severity == dg.AssetCheckSeverity.WARN
