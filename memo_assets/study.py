@@ -1,11 +1,11 @@
 """The Dagster side of a study: the component that turns one `defs.yaml` into the assets of one study."""
 
-from typing import Any
-
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from memo_assets.assets.build import study_assets
+from memo_assets.automation.everything import everything_job
+from memo_assets.automation.sensor import nightly_sensor, with_conditions
 from memo_assets.config import Study
 from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
 
@@ -53,5 +53,8 @@ def study_definitions(study: Study) -> dg.Definitions:
     Args:
         study: the settings.
     """
-    assets: list[Any] = study_assets(study)
-    return dg.Definitions(assets=assets)
+    assets = study_assets(study)
+    jobs = [everything_job(study, assets)]
+    if study.nightly is None:
+        return dg.Definitions(assets=assets, jobs=jobs)
+    return dg.Definitions(assets=with_conditions(study, assets), jobs=jobs, sensors=[nightly_sensor(study)])
