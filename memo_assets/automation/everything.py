@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.definitions.assets.graph.asset_graph import AssetGraph
 from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._core.execution.backfill import PartitionBackfill
@@ -33,7 +34,7 @@ def everything_job(study: Study, assets: Sequence[dg.AssetsDefinition]) -> dg.Jo
 
     @dg.op(name=f"{study.name}__request_backfill", description=description)
     def request(context: dg.OpExecutionContext) -> None:
-        graph = dg.Definitions(assets=assets).resolve_asset_graph()
+        graph = AssetGraph.from_assets(assets)
         now = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
         view = AssetGraphView(temporal_context=now, instance=context.instance, asset_graph=graph)
         subset = asyncio.run(_wanted(Situation(study, view)))

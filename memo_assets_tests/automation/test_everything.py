@@ -2,14 +2,12 @@
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfill
 
-from memo_assets.compute.local import LocalExecutor
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
-from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
-from memo_assets_tests.automation.conftest import Asked, carry_out, toy
+from memo_assets_tests.automation.conftest import Asked, toy
 
 pytestmark = pytest.mark.slow
 
@@ -36,9 +34,7 @@ def targets(study: Study, backfill: PartitionBackfill) -> Asked:
     return found
 
 
-def test_all_that_is_not_fresh_is_one_backfill_and_then_there_is_nothing_left(
-    instance: dg.DagsterInstance, executor: LocalExecutor
-) -> None:
+def test_all_that_is_not_fresh_is_one_backfill(instance: dg.DagsterInstance) -> None:
     study = toy(nightly=None, shadows={"models": 7, "block": 4, "audited": [0, 1]})
     Layout.of("toy").layer_scores(1).unlink()
     assert launch(study, instance).success
@@ -56,11 +52,11 @@ def test_all_that_is_not_fresh_is_one_backfill_and_then_there_is_nothing_left(
     assert "study toy: split_masks, adapters" in str(
         again.get_step_failure_events()[0].step_failure_data.error
     )
-    instance.update_backfill(backfill.with_status(BulkActionStatus.COMPLETED_SUCCESS))
-    carry_out(study, instance, executor, asked)
-    assert not any(state.todo for state in study_state(study, build_defs([study]), instance))
-    assert launch(study, instance).success
-    assert len(backfills(instance)) == 1
+
+
+def test_nothing_is_asked_for_where_everything_is_fresh(instance: dg.DagsterInstance) -> None:
+    assert launch(toy(), instance).success
+    assert backfills(instance) == []
 
 
 def test_every_study_has_the_job() -> None:
