@@ -4,7 +4,6 @@ What belongs here: questions to Dagster's record, asked once a moment, with subs
 not: when work is asked for (`conditions`), and Dagster's words for why something is stale (`status`).
 """
 
-from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from typing import get_args
 
@@ -131,5 +130,5 @@ def keys_of(subset: Subset) -> set[str | None]:
     return set() if subset.is_empty else {None}
 
 
-def _keys(subset: Subset) -> Iterable[str]:
-    return subset.expensively_compute_partition_keys()
+def _keys(subset: Subset) -> set[str]:
+    return set(subset.expensively_compute_partition_keys())

@@ -26,7 +26,7 @@ from memo_assets_tests.studies import DIGITS, study
 
 Asked = dict[str, set[str | None]]
 NIGHT = datetime(2031, 5, 1, 2, tzinfo=UTC)
-RANGE = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+RANGE: tuple[str, str] = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
 
 
 def toy(**changes: Any) -> Study:
@@ -109,7 +109,9 @@ def run(
     keys = [dg.AssetKey([study.name, name]) for name in names]
     job = build_defs([study], {"executor": executor}).resolve_implicit_job_def_def_for_assets(keys)
     assert job is not None
-    tags = dict(zip(RANGE, (partitions[0], partitions[-1]), strict=True)) if partitions else {}
+    tags: dict[str, str] = {}
+    if partitions:
+        tags = dict(zip(RANGE, (partitions[0], partitions[-1]), strict=True))
     return job.execute_in_process(
         instance=instance, asset_selection=keys, tags=tags, raise_on_error=False
     ).success
