@@ -97,7 +97,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.", min=1, max=65535)] = 3000,
 ) -> None:
     """Open the Dagster web UI and daemon on this machine's loopback address."""
-    from memo_assets.instance import prepare_home
+    from memo_assets.instance import end_dead_runs, open_instance
     from memo_assets.store.layout import project_root
     from memo_assets.study import StudyError, load_studies
 
@@ -105,7 +105,8 @@ def ui(
         load_studies()
     except StudyError as error:
         fail(str(error))
-    prepare_home()
+    with writable(), open_instance() as instance:
+        end_dead_runs(instance)  # of a web UI that was killed: nobody else would notice
     console.print(f"web UI: http://127.0.0.1:{port}  (stop with Ctrl-C)")
     workspace = project_root() / "workspace.yaml"
     code = ["-w", str(workspace)] if workspace.is_file() else ["-m", "memo_assets.definitions"]

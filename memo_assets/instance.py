@@ -1,15 +1,20 @@
 """The Dagster instance under the warehouse directory."""
 
+import json
 import os
 import platform
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
+from dagster._core.errors import DagsterUserCodeUnreachableError
+from dagster._core.storage.tags import GRPC_INFO_TAG
+from dagster._grpc.client import DagsterGrpcClient
 
+from memo_assets.store.files import write_bytes
 from memo_assets.store.layout import dagster_home
 
 PROCESS_TAG = "memo/process"
@@ -19,15 +24,27 @@ _TEMPLATE = Path(__file__).parent / "dagster.yaml"
 def prepare_home() -> Path:
     """Make DAGSTER_HOME and its settings if they are not there; set the variable for this process.
 
+    Settings that are still as an earlier version of the package wrote them are replaced by today's; what a person has
+    edited or put there is left alone. A copy of what was written, `dagster.yaml.default`, tells the two apart.
+
     Returns:
         The folder.
     """
     home = dagster_home()
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(_TEMPLATE, home / "dagster.yaml")
+    settings, default, template = home / "dagster.yaml", home / "dagster.yaml.default", _TEMPLATE.read_bytes()
+    found, written = _content(settings), _content(default)
+    if found != template and (found is None or found == written):
+        write_bytes(settings, template)
+        found = template
+    if found == template != written:
+        write_bytes(default, template)
     os.environ["DAGSTER_HOME"] = str(home)
     return home
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
 
 
 def process_tag() -> dict[str, str]:
@@ -38,7 +55,9 @@ def process_tag() -> dict[str, str]:
 def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """Mark runs of this machine as failed whose process is gone, and free the pool slots they hold.
 
-    A run killed with -9 cannot say that it ended; without this, the next run would wait for its slots for ever.
+    A run killed with -9 cannot say that it ended; without this, the next run would wait for its slots for ever, and what
+    it had in hand would count as in progress. Of a run that has not named its process (only GPU-bound steps do, and they
+    alone take long) the code server that started it is asked for.
 
     Args:
         instance: where the runs are recorded.
@@ -48,16 +67,34 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     """
     ended = []
     for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED])):
-        host, _, rest = run.tags.get(PROCESS_TAG, "").partition(":")
-        if host != platform.node():
-            continue
-        pid = int(rest.partition(":")[0])
-        alive = psutil.pid_exists(pid) and _process_name(psutil.Process(pid)) == run.tags[PROCESS_TAG]
-        if not alive:
-            instance.report_run_failed(run, f"The process of this run, {pid} on {host}, is gone.")
+        gone = _gone(run)
+        if gone is not None:
+            instance.report_run_failed(run, f"{gone} is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
     return ended
+
+
+def _gone(run: dg.DagsterRun) -> str | None:
+    """What a run lived in, if that is gone."""
+    host, _, rest = run.tags.get(PROCESS_TAG, "").partition(":")
+    if not host:
+        server = json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
+        return "The code server of this run" if server and not _answers(server) else None
+    if host != platform.node():
+        return None
+    pid = int(rest.partition(":")[0])
+    alive = psutil.pid_exists(pid) and _process_name(psutil.Process(pid)) == run.tags[PROCESS_TAG]
+    return None if alive else f"The process of this run, {pid} on {host},"
+
+
+def _answers(server: dict[str, Any]) -> bool:
+    client = DagsterGrpcClient(host=server["host"], port=server.get("port"), socket=server.get("socket"))
+    try:
+        client.ping("")
+    except DagsterUserCodeUnreachableError:
+        return False
+    return True
 
 
 def _process_name(process: psutil.Process) -> str:

@@ -1,12 +1,12 @@
 """The Dagster side of a study: the component that turns one `defs.yaml` into the assets of one study."""
 
-from typing import Any
-
 import dagster as dg
 from pydantic import BaseModel, ConfigDict
 
 from memo_assets.assets.build import study_assets
 from memo_assets.assets.checks import build as study_checks
+from memo_assets.automation.everything import everything_job
+from memo_assets.automation.sensor import nightly_sensor, with_conditions
 from memo_assets.config import Study
 from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
 
@@ -54,5 +54,9 @@ def study_definitions(study: Study) -> dg.Definitions:
     Args:
         study: the settings.
     """
-    assets: list[Any] = study_assets(study)
-    return dg.Definitions(assets=assets, asset_checks=study_checks(study))
+    assets = study_assets(study)
+    checks, jobs = study_checks(study), [everything_job(study, assets)]
+    if study.nightly is None:
+        return dg.Definitions(assets=assets, asset_checks=checks, jobs=jobs)
+    automated, sensors = with_conditions(study, assets), [nightly_sensor(study)]
+    return dg.Definitions(assets=automated, asset_checks=checks, jobs=jobs, sensors=sensors)

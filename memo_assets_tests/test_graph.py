@@ -60,6 +60,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("compute.slurm.partition", "gpu", set()),
     ("compute.slurm.time", "20:00:00", set()),
     ("compute.slurm_by_asset", {"adapters": {"cpus": 4}}, set()),
+    ("nightly", {"max_seeds_per_night": 3}, set()),
+    ("owners", ["team:privacy"], set()),
 ]
 
 
@@ -80,7 +82,7 @@ def test_no_block_of_settings_is_forgotten() -> None:
     blocks = {field.split(".")[0] for field, *_ in CHANGES}
     assert blocks | {"canaries"} == set(Study.model_fields)  # of image studies, tested below
     read = {field.split(".")[0] for step in steps(study(CITIES)).values() for field in step.fields}
-    assert set(Study.model_fields) - read == {"name", "compute"}
+    assert set(Study.model_fields) - read == {"name", "compute", "nightly", "owners"}
 
 
 def test_a_field_that_came_later_changes_no_code_version_at_its_default(

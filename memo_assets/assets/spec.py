@@ -4,11 +4,11 @@ What belongs here: turning `graph` into arguments of `@dagster.asset`. What does
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_args
 
 import dagster as dg
 
-from memo_assets.config import Study
+from memo_assets.config import GpuStep, Study
 from memo_assets.graph import code_versions, steps
 from memo_assets.store.schema import TABLES
 from memo_assets.study_figures import STUDY_FIGURES
@@ -116,10 +116,23 @@ def asset_options(study: Study, name: str) -> dict[str, Any]:
         "kinds": _KINDS.get(name, {"plotly"} if name.startswith("figure") else {"duckdb"}),
         "description": _DESCRIPTIONS[name],
         "metadata": _definition_metadata(study, name),
+        "owners": study.owners,
+        "tags": {"study": study.name, "cost": "gpu" if name in get_args(GpuStep) else "cpu"},
     }
     if partitions := _partitions(study, name):
-        options |= {"partitions_def": partitions, "backfill_policy": dg.BackfillPolicy.single_run()}
+        options |= {"partitions_def": partitions, "backfill_policy": _backfill_policy(study, name)}
     return options
+
+
+def _backfill_policy(study: Study, name: str) -> dg.BackfillPolicy:
+    """All partitions in one run each, if there is no gap between them.
+
+    Dagster puts assets of one policy into one run, where a failed adapter would keep the logits of all others from being
+    made. A limit that is never reached is another policy: logits and scores have runs of their own, for what succeeded.
+    """
+    if name in ("logits", "layer_scores"):
+        return dg.BackfillPolicy.multi_run(len(study.seeds))
+    return dg.BackfillPolicy.single_run()
 
 
 def _partitions(study: Study, name: str) -> dg.StaticPartitionsDefinition | None:

@@ -24,6 +24,8 @@ from memo_assets.instance import process_tag
 from memo_assets.store.files import content_hash
 from memo_assets.store.layout import Layout
 
+_SECONDS_BEFORE_RETRY = 10
+
 
 def _pool() -> str | None:
     """One GPU step at a time on this machine; on a cluster Slurm has the queue, and a run only watches."""
@@ -161,11 +163,20 @@ def _cost(result: ItemResult, shared_by: int) -> dict[str, float | str | int]:
     return {**cost, "slurm_job": result.job} if result.job else cost
 
 
-def _failure(study: Study, step: str, failed: Sequence[Outcome]) -> dg.Failure:
+def _failure(study: Study, step: str, failed: Sequence[Outcome]) -> dg.Failure | dg.RetryRequested:
+    """What to raise: the step is tried again, once, if a worker was lost; whatever has a reason of its own would fail again.
+
+    Not by a retry policy of Dagster, which also tries again what somebody cancels.
+    """
     lines = [f"{outcome.item}: {outcome.result.error}{_log_end(outcome)}" for outcome in failed]
     seeds = [seed for outcome in failed if outcome.item.seeds for seed in outcome.wanted]
     named = f" for seeds {seeds}" if seeds else ""
-    return dg.Failure(f"{study.name}/{step} failed{named}\n" + "\n".join(lines))
+    failure = dg.Failure(f"{study.name}/{step} failed{named}\n" + "\n".join(lines))
+    if not any(outcome.result.lost for outcome in failed):
+        return failure
+    again = dg.RetryRequested(max_retries=1, seconds_to_wait=_SECONDS_BEFORE_RETRY)
+    again.__cause__ = failure
+    return again
 
 
 def _log_end(outcome: Outcome) -> str:

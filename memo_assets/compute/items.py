@@ -140,6 +140,7 @@ class ItemResult(BaseModel):
     Attributes:
         seeds: by split seed.
         error: one sentence; None if all went well.
+        lost: the worker was lost without a word, for a reason that may pass: trying again is worth it.
         seconds: wall time of the worker, over all attempts that were queued again.
         peak_memory_bytes: largest resident memory of the worker process.
         host: machine it ran on.
@@ -152,6 +153,7 @@ class ItemResult(BaseModel):
 
     seeds: dict[int, SeedResult] = Field(default_factory=dict)
     error: str | None = None
+    lost: bool = False
     seconds: float = 0.0
     peak_memory_bytes: int = 0
     host: str = ""

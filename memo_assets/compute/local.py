@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -173,7 +174,8 @@ def _result(item: WorkItem, code: int) -> ItemResult:
             error=f"another worker is computing {item.study.name}/{item} right now: wait for it or end it"
         )
     reason = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    return ItemResult(error=f"the worker {reason} and left no result")
+    # The kernel kills so when memory runs out, perhaps by the doing of others; any other signal is a bug or a wish.
+    return ItemResult(error=f"the worker {reason} and left no result", lost=code == -signal.SIGKILL)
 
 
 def _end(processes: list[subprocess.Popen[str]]) -> None:

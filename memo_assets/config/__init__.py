@@ -18,6 +18,7 @@ from memo_assets.config.data import (
     TableData,
 )
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
+from memo_assets.config.nightly import Nightly
 from memo_assets.config.recipe import Augmentation, Labels, Queries, Scores, Shadows, Training, Trigger
 from memo_assets.config.study import Study
 
@@ -36,6 +37,7 @@ __all__ = [
     "Labels",
     "Lora",
     "Mlp",
+    "Nightly",
     "Noise",
     "Pretrained",
     "Prompt",

@@ -1,5 +1,6 @@
 """All settings of one study, and the checks across its blocks."""
 
+import re
 from typing import ClassVar
 
 from pydantic import Field, field_validator, model_validator
@@ -17,13 +18,14 @@ from memo_assets.config.data import (
     TableData,
 )
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
+from memo_assets.config.nightly import Nightly
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
 
 class Study(Config):
     """One data set x one base model x one recipe. All its assets live under its name."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"canaries"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"canaries", "nightly", "owners"})
 
     name: str = Field(
         pattern=NAME_PATTERN, description="Lower-case letters, digits and _; prefix of all assets."
@@ -52,6 +54,12 @@ class Study(Config):
         description="Whether reports and metadata may show the text of samples; false for private data.",
     )
     compute: Compute = Field(default=Compute(), description="Where and how the GPU-bound steps run.")
+    nightly: Nightly | None = Field(
+        default=None, description="When the study is brought up to date by itself; by default never."
+    )
+    owners: list[str] = Field(
+        default=[], description="Whom to ask, shown in the web UI: e-mail addresses, or team:NAME."
+    )
 
     @property
     def is_language(self) -> bool:
@@ -71,6 +79,14 @@ class Study(Config):
                 f"{COMPARISON} is the place of the figures over all studies; choose another name"
             )
         return name
+
+    @field_validator("owners")
+    @classmethod
+    def _can_be_asked(cls, owners: list[str]) -> list[str]:
+        for owner in owners:
+            if not re.fullmatch(r"team:\S+|[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7}", owner):
+                raise ValueError(f"given {owner!r}; expected an e-mail address, or team:NAME")
+        return owners
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Study":

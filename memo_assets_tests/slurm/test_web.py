@@ -1,14 +1,8 @@
 """The web server and daemon with runs on Slurm: cancelled in the UI, killed, executed again. By the UI's own GraphQL."""
 
-import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,114 +16,9 @@ from memo_assets.store.files import read_json
 from memo_assets.store.layout import Layout
 from memo_assets_tests.compute.small_items import small_study
 from memo_assets_tests.slurm.conftest import LONG, Lab
+from memo_assets_tests.web import Web
 
 pytestmark = pytest.mark.slow
-
-LOCATION = """
-from pathlib import Path
-from memo_assets.config import Study
-from memo_assets.definitions import build_defs
-
-defs = build_defs([Study.model_validate_json(Path(__file__).with_name("study.json").read_text())])
-"""
-LAUNCH = """
-mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-"""
-AGAIN = """
-mutation($p: ReexecutionParams!) { launchRunReexecution(reexecutionParams: $p) {
-  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }
-"""
-END = """
-mutation($run: String!) { terminateRun(runId: $run) {
-  __typename ... on TerminateRunFailure { message } } }
-"""
-
-
-class Web:
-    """The web server and daemon over one study."""
-
-    def __init__(self, folder: Path, study: Study) -> None:
-        self.study = study
-        (folder / "study.json").write_text(study.model_dump_json())
-        (folder / "location.py").write_text(LOCATION)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._url = f"http://127.0.0.1:{port}/graphql"
-        command = ["-m", "dagster", "dev", "-f", "location.py", "-h", "127.0.0.1", "-p", str(port)]
-        self.log = (folder / "web.log").open("w")
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", *command],
-            cwd=folder,
-            stdout=self.log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        self._wait(lambda: bool(self.ask("{ version }", patient=True)), 90)
-
-    def ask(self, query: str, *, patient: bool = False, **variables: Any) -> dict[str, Any]:
-        body = json.dumps({"query": query, "variables": variables}).encode()
-        request = urllib.request.Request(self._url, body, {"Content-Type": "application/json"})
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                found = json.load(answer)
-        except OSError:
-            if patient:
-                return {}
-            raise
-        assert "errors" not in found, found
-        return found["data"]
-
-    def launch(self, name: str, last: int) -> str:
-        """Materialize the partitions 0 to last of an asset."""
-        tags = {"dagster/asset_partition_range_start": "0", "dagster/asset_partition_range_end": str(last)}
-        selector = {
-            "repositoryLocationName": "location.py",
-            "repositoryName": "__repository__",
-            "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": [self.study.name, name]}],
-        }
-        metadata = {"tags": [{"key": key, "value": value} for key, value in tags.items()]}
-        params = {"selector": selector, "mode": "default", "executionMetadata": metadata}
-        return self._launched(self.ask(LAUNCH, p=params)["launchRun"])
-
-    def again(self, run: str) -> str:
-        """Re-execute a run from its failure."""
-        params = {"parentRunId": run, "strategy": "FROM_FAILURE"}
-        return self._launched(self.ask(AGAIN, p=params)["launchRunReexecution"])
-
-    def _launched(self, answer: dict[str, Any]) -> str:
-        assert answer["__typename"] == "LaunchRunSuccess", answer
-        return answer["run"]["runId"]
-
-    def end(self, run: str) -> None:
-        answer = self.ask(END, run=run)["terminateRun"]
-        assert answer["__typename"] == "TerminateRunSuccess", answer
-
-    def status(self, run: str) -> str:
-        query = "query($run: ID!) { runOrError(runId: $run) { ... on Run { status } } }"
-        return self.ask(query, run=run)["runOrError"]["status"]
-
-    def wait_for(self, run: str, status: str, seconds: float = 180) -> None:
-        ended = ("SUCCESS", "FAILURE", "CANCELED")
-        self._wait(lambda: self.status(run) in (status, *ended), seconds)
-        assert self.status(run) == status
-
-    def _wait(self, condition: Callable[[], bool], seconds: float) -> None:
-        until = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < until, Path(self.log.name).read_text()[-3000:]
-            time.sleep(0.3)
-
-    def close(self) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-        self.log.close()
 
 
 @pytest.fixture
@@ -217,7 +106,21 @@ def test_a_run_cancelled_in_the_ui_and_executed_again_does_only_what_is_missing(
     )
 
 
-def test_a_killed_run_executed_again_goes_on_with_the_tasks_it_had_sent(lab: Lab, web: Web) -> None:
+def retry_of(web: Web, run: str) -> str:
+    """The run that the daemon starts in the place of one that was lost."""
+    found: list[str] = []
+
+    def is_there() -> bool:
+        with open_instance() as instance:
+            runs = instance.get_runs(dg.RunsFilter(tags={"dagster/parent_run_id": run}))
+        found.extend(retry.run_id for retry in runs)
+        return bool(found)
+
+    web.wait_until(is_there, 120)
+    return found[0]
+
+
+def test_a_killed_run_goes_on_by_itself_with_the_tasks_it_had_sent(lab: Lab, web: Web) -> None:
     run = web.launch("adapters", 3)
     lab.wait_until(lambda: bool(recorded(web.study)[0]), 120)
     with open_instance() as instance:
@@ -228,7 +131,7 @@ def test_a_killed_run_executed_again_goes_on_with_the_tasks_it_had_sent(lab: Lab
     assert sent[3] in lab.living()
     lab.cluster.call("scontrol", "hold", sent[3])  # the platform's restart may take longer than the tasks
     web.wait_for(run, "FAILURE")  # the code server has seen that the process is gone
-    second = web.again(run)
+    second = retry_of(web, run)
     lab.wait_until(lambda: any("watched on" in text for text in texts(second)), 90)
     lab.cluster.call("scontrol", "release", sent[3])
     web.wait_for(second, "SUCCESS")
@@ -245,7 +148,7 @@ def test_a_killed_run_executed_again_goes_on_with_the_tasks_it_had_sent(lab: Lab
 
 
 def test_sigterm_to_the_run_cancels_its_tasks(lab: Lab, web: Web) -> None:
-    run = web.launch("adapters", 3)
+    run = web.launch("adapters", 3, **{"dagster/max_retries": "0"})
     lab.wait_until(lambda: len(lab.living()) == 4, 120)
     with open_instance() as instance:
         found = instance.get_run_by_id(run)

@@ -17,6 +17,13 @@ _SENTENCES = {
     "COMPLETED": "ended without a result",
     GONE: "is unknown to Slurm and left no result",
 }
+# What may go well the next time, by itself; Slurm has tried as often as it was told to.
+_PASSING = ("NODE_FAIL", "BOOT_FAIL", "PREEMPTED")
+
+
+def may_pass(state: TaskState) -> bool:
+    """Whether a task that ended in some state without a result was lost for a reason that may pass."""
+    return state.state in _PASSING
 
 
 def why_no_result(task: Task, state: TaskState, settings: Slurm) -> str:

@@ -18,7 +18,7 @@ from memo_assets.compute.items import ItemResult, Progress, WorkItem
 from memo_assets.compute.ledger import Entry, ExecutorName
 from memo_assets.compute.outcomes import LogTail, Outcome, Watcher, read_progress
 from memo_assets.compute.slurm import script
-from memo_assets.compute.slurm.endings import why_no_result
+from memo_assets.compute.slurm.endings import may_pass, why_no_result
 from memo_assets.compute.slurm.probe import check_nodes
 from memo_assets.compute.slurm.queue import GONE, SlurmQueue, TaskState
 from memo_assets.compute.slurm.settings import slurm_settings
@@ -205,18 +205,19 @@ class SlurmExecutor:
         if result is None and one.state.ended:
             one.ended_at = one.ended_at or time.monotonic()
             if time.monotonic() - one.ended_at > _GRACE_SECONDS:
-                result = ItemResult(error=broken or self._why(one), job=one.task.id)
+                result = ItemResult(error=broken, job=one.task.id) if broken else self._no_result(one)
         elif result is None:
             one.ended_at = None  # queued again
         if lines := one.log.read(rest=result is not None):
             watcher.on_log(item, lines)
         return None if result is None else Outcome(item, result, one.log.path)
 
-    def _why(self, one: _Watched) -> str:
+    def _no_result(self, one: _Watched) -> ItemResult:
         assert one.task.id is not None
         accounted = self._queue.accounted([one.task.id]).get(one.task.id)
         state = TaskState(accounted.split()[0]) if accounted else one.state
-        return why_no_result(one.task, state, slurm_settings(one.task.item.study, one.task.item.step))
+        error = why_no_result(one.task, state, slurm_settings(one.task.item.study, one.task.item.step))
+        return ItemResult(error=error, lost=may_pass(state), job=one.task.id)
 
     def _ask(self, question: Callable[[], Answer | None], watcher: Watcher) -> Answer:
         """Ask until the controller answers.

@@ -1,0 +1,134 @@
+"""What of a study needs work at one moment, what failed, what is in progress.
+
+What belongs here: questions to Dagster's record, asked once a moment, with subsets of partitions as answers. What does
+not: when work is asked for (`conditions`), and Dagster's words for why something is stale (`status`).
+"""
+
+from collections.abc import Set as AbstractSet
+from typing import get_args
+
+import dagster as dg
+from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
+from dagster._core.asset_graph_view.entity_subset import EntitySubset
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+
+from memo_assets.assets.spec import asset_key
+from memo_assets.config import GpuStep, Study
+from memo_assets.graph import Step, steps
+from memo_assets.status import partition_keys
+from memo_assets.store.layout import Layout
+
+Subset = EntitySubset[dg.AssetKey]
+GPU_STEPS: tuple[str, ...] = get_args(GpuStep)
+BY_SEED = ("adapters", "logits", "layer_scores")  # the GPU-bound assets that have a partition per split seed
+
+
+class Situation:
+    """A study as Dagster's record and the files show it at one moment; every question is asked once.
+
+    Args:
+        study: the study.
+        view: Dagster's view of the asset graph at that moment.
+    """
+
+    def __init__(self, study: Study, view: AssetGraphView) -> None:
+        self.study = study
+        self.view = view
+        self.steps: dict[str, Step] = steps(study)
+        self._statuses = CachingStaleStatusResolver(view.instance, view.asset_graph, view)
+        self._layout = Layout.of(study.name)
+        self._needs: dict[str, Subset] = {}
+        self._busy: dict[str, Subset] = {}
+
+    def key(self, name: str) -> dg.AssetKey:
+        """Key of an asset of the study."""
+        return asset_key(self.study, name)
+
+    def subset(self, name: str, partitions: AbstractSet[str | None]) -> Subset:
+        """Partitions of an asset; of one without partitions, all of it for {None}, nothing for the empty set."""
+        full = self.view.get_full_subset(key=self.key(name))
+        if not full.is_partitioned:
+            return full if partitions else self.view.get_empty_subset(key=self.key(name))
+        known = {key for key in partition_keys(self.study, name) if key in partitions and key is not None}
+        return full.compute_intersection_with_partition_keys(known)
+
+    def down(self, name: str, subset: Subset) -> Subset:
+        """Partitions of an asset that need any of these partitions of an asset above it."""
+        return self.view.compute_child_subset(self.key(name), subset)
+
+    def up(self, name: str, subset: Subset) -> Subset:
+        """Partitions of an asset that any of these partitions of an asset below it need."""
+        return self.view.compute_parent_subset(self.key(name), subset)
+
+    def below(self, name: str) -> list[str]:
+        """Assets that read an asset."""
+        return [other for other, step in self.steps.items() if name in step.upstream]
+
+    async def needs(self, name: str) -> Subset:
+        """What needs work: missing or stale by Dagster's record, failed in its latest run, or its file is gone."""
+        if name not in self._needs:
+            wanted = {key for key in partition_keys(self.study, name) if not self._is_fresh(name, key)}
+            self._needs[name] = self.subset(name, wanted).compute_union(await self.failed(name))
+        return self._needs[name]
+
+    async def failed(self, name: str) -> Subset:
+        """What failed in its latest run, whatever earlier ones left."""
+        full = self.view.get_full_subset(key=self.key(name))
+        return await self.view.compute_execution_failed_subset(key=full.key, from_subset=full)
+
+    async def busy(self, name: str) -> Subset:
+        """What a run or a backfill has in hand and has not made yet."""
+        if name not in self._busy:
+            full = self.view.get_full_subset(key=self.key(name))
+            runs = await self.view.compute_run_in_progress_subset(key=full.key, from_subset=full)
+            backfills = await self.view.compute_backfill_in_progress_subset(key=full.key, from_subset=full)
+            self._busy[name] = runs.compute_union(backfills)
+        return self._busy[name]
+
+    async def seeds_for_a_night(self, most: int | None) -> set[str | None]:
+        """The split seeds whose GPU-bound assets are to be redone: needing work, not in progress.
+
+        Those that failed come last, so that a seed that fails every night does not keep the others waiting.
+
+        Args:
+            most: how many at most; None: all.
+        """
+        wanted: set[str] = set()
+        failed: set[str] = set()
+        busy: set[str] = set()
+        for name in BY_SEED:
+            wanted |= _keys(await self.needs(name))
+            failed |= _keys(await self.failed(name))
+            busy |= _keys(await self.busy(name))
+        seeds = sorted(wanted - busy, key=lambda seed: (seed in failed, int(seed)))
+        return set(seeds[:most])
+
+    async def not_fresh(self) -> dict[str, Subset]:
+        """By asset, upstream first: what needs work, and of the assets that need no GPU also what lies below that."""
+        found: dict[str, Subset] = {}
+        for name, step in self.steps.items():
+            subset = await self.needs(name)
+            if name not in GPU_STEPS:
+                for upstream in step.upstream:
+                    if upstream in found:
+                        subset = subset.compute_union(self.down(name, found[upstream]))
+            if not subset.is_empty:
+                found[name] = subset
+        return found
+
+    def _is_fresh(self, name: str, partition: str | None) -> bool:
+        if self._statuses.get_status(self.key(name), partition) != StaleStatus.FRESH:
+            return False
+        seed = int(partition) if partition is not None and partition.isdecimal() else None
+        return self._layout.output(name, seed).exists()
+
+
+def keys_of(subset: Subset) -> set[str | None]:
+    """Partition keys of a subset; {None} for an asset without partitions."""
+    if subset.is_partitioned:
+        return set(subset.expensively_compute_partition_keys())
+    return set() if subset.is_empty else {None}
+
+
+def _keys(subset: Subset) -> set[str]:
+    return set(subset.expensively_compute_partition_keys())
