@@ -13,6 +13,9 @@ from memo_assets.graph import code_versions, steps
 from memo_assets.store.schema import TABLES
 from memo_assets.study_figures import STUDY_FIGURES
 
+SOURCE = "source"  # observed, and no step: it is never run and has no code version
+# The first reads it. The second is marked with it, so that one sees what a changed source concerns.
+_MADE_FROM_SOURCE = ("raw_dataset", "samples")
 _PARTITIONED_BY_SEED = ("split_masks", "adapters", "logits")
 
 _DESCRIPTIONS = {
@@ -110,7 +113,8 @@ def asset_options(study: Study, name: str) -> dict[str, Any]:
         "deps": [
             dg.AssetDep(asset_key(study, upstream), partition_mapping=_mapping(study, upstream, name))
             for upstream in step.upstream
-        ],
+        ]
+        + [dg.AssetDep(asset_key(study, SOURCE))] * (name in _MADE_FROM_SOURCE),
         "code_version": code_versions(study)[name],
         "group_name": study.name,
         "kinds": _KINDS.get(name, {"plotly"} if name.startswith("figure") else {"duckdb"}),
