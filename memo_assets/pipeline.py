@@ -1,4 +1,4 @@
-"""Bringing a study up to date: find what is missing or stale, and run just that through Dagster.
+"""Bringing a study up to date: find what is missing, stale or failed, and run just that through Dagster.
 
 What belongs here: the plan and the runs of `memo demo` and of the end-to-end tests. What does not: how progress is
 shown (`console`), what is stale (`status`).
@@ -13,10 +13,12 @@ import dagster as dg
 from memo_assets.assets import comparison
 from memo_assets.assets.check_list import Check
 from memo_assets.assets.check_records import unproven
+from memo_assets.assets.source import observe
 from memo_assets.assets.spec import asset_key
 from memo_assets.compute.outcomes import Watcher as TaskWatcher
 from memo_assets.config import Study
 from memo_assets.config.base import COMPARISON
+from memo_assets.failures import step_failure
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
 from memo_assets.status import partition_keys, study_state
@@ -67,7 +69,9 @@ def bring_up_to_date(
     *,
     before_first_run: Callable[[Study], None] | None = None,
 ) -> int:
-    """Run every asset of a study that is missing or stale, for just the partitions that are.
+    """Run every asset of a study that is missing, stale or failed, for just the partitions that are.
+
+    The study's source is observed first, so that a changed file or commit counts at once.
 
     Args:
         study: the study.
@@ -80,12 +84,15 @@ def bring_up_to_date(
         Number of runs; 0 means that everything was fresh, and every blocking check has passed.
 
     Raises:
-        RunFailed: a run failed; nothing below it was run.
+        RunFailed: a run failed, or what is to be read is not there; nothing below it was run.
     """
     runs = 0
     end_dead_runs(instance)
+    unseen = observe(study, instance)
     for stage in stages(study):
         for names, partitions in _todo(study, definitions, instance, stage):
+            if unseen and "raw_dataset" in names:
+                raise RunFailed(f"{study.name}/raw_dataset: {unseen}")
             if not runs and before_first_run is not None:
                 before_first_run(study)
             _run(study, definitions, instance, watcher, names=names, partitions=partitions)
@@ -215,11 +222,6 @@ def _why(study: str, result: dg.ExecuteInProcessResult) -> str:
         error = event.step_failure_data.error
         if error is not None and error.cls_name == "DagsterAssetCheckFailedError":
             continue  # its check has said why
-        while error is not None and error.cause is not None:
-            error = error.cause
         name = (event.step_key or "").removeprefix(f"{study}__")
-        message = error.message.strip() if error else "failed"
-        if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
-            message = "interrupted; what is finished is kept: run the same command again to go on"
-        lines.append(f"{study}/{name}: {message}")
+        lines.append(f"{study}/{name}: {step_failure(event)}")
     return "\n".join(lines) or f"study {study}: run {result.run_id} failed; see the web UI"

@@ -1,20 +1,44 @@
-"""What of a study is fresh, stale, missing: Dagster's own staleness, and whether the files are there."""
+"""What of a study is fresh, stale, missing or failed: Dagster's own record, and whether the files are there.
+
+What belongs here: one state and its causes for every partition. What does not: how the record is read (`staleness`), how
+states are shown (`console_status`).
+"""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import dagster as dg
-from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
-from dagster._core.definitions.temporal_context import TemporalContext
-from dagster._time import get_current_datetime
+from dagster._core.definitions.data_version import StaleCause, StaleStatus
 
-from memo_assets.assets.spec import asset_key, blocks
+from memo_assets.assets.spec import SOURCE, asset_key, blocks
+from memo_assets.compute.items import seeds_in_words
 from memo_assets.config import Study
+from memo_assets.failures import run_failure
 from memo_assets.graph import steps
+from memo_assets.staleness import StaleStatuses
 from memo_assets.store.layout import Layout
 
-FRESH, STALE, MISSING = "fresh", "stale", "missing"
+FRESH, STALE, MISSING, FAILED = STATES = ("fresh", "stale", "missing", "failed")
+NEVER = "never materialized"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """Why a partition is not fresh.
+
+    Attributes:
+        words: such as `logits has a new data version`.
+        partitions: of the asset that the words name, where they are others than the partition itself.
+    """
+
+    words: str
+    partitions: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The words, with the partitions in brackets."""
+        return f"{self.words} ({partitions_in_words(self.partitions)})" if self.partitions else self.words
 
 
 @dataclass(frozen=True)
@@ -23,13 +47,18 @@ class PartitionState:
 
     Attributes:
         partition: partition key.
-        state: fresh, stale or missing.
-        cause: why it is not fresh, in words.
+        state: fresh, stale, missing or failed (the last attempt to make it failed, whatever is left of earlier ones).
+        causes: why it is not fresh.
     """
 
     partition: str | None
     state: str
-    cause: str = ""
+    causes: tuple[Cause, ...] = ()
+
+    @property
+    def cause(self) -> str:
+        """Why it is not fresh, in words."""
+        return "; ".join(map(str, self.causes))
 
 
 @dataclass(frozen=True)
@@ -50,12 +79,67 @@ class AssetState:
         return [part for part in self.partitions if part.state != FRESH]
 
 
+class Record:
+    """Dagster's record as of now, from which the states of any number of studies are read.
+
+    Args:
+        definitions: that hold the studies' assets.
+        instance: with the record of their materializations.
+    """
+
+    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+        self._statuses = StaleStatuses(definitions, instance)
+        self._failure = cache(lambda run_id: run_failure(instance, run_id))
+
+    def states(self, study: Study, names: Sequence[str] | None = None) -> list[AssetState]:
+        """State of the assets of a study, upstream first.
+
+        Dagster looks one step up: an asset below a stale one is stale only once that one has changed.
+
+        Args:
+            study: the study.
+            names: assets to look at; all by default.
+        """
+        layout, states, wanted = Layout.of(study.name), [], names or list(steps(study))
+        self._statuses.prefetch([asset_key(study, name) for name in wanted])
+        for name in wanted:
+            failed = self._statuses.failed(asset_key(study, name))
+            parts = [self._state(study, layout, name, key, failed) for key in partition_keys(study, name)]
+            states.append(AssetState(name, tuple(parts)))
+        return states
+
+    def _state(
+        self,
+        study: Study,
+        layout: Layout,
+        name: str,
+        partition: str | None,
+        failed: dict[str | None, str],
+    ) -> PartitionState:
+        if run := failed.get(partition):
+            return PartitionState(
+                partition, FAILED, (Cause(f"run {run.partition('-')[0]} failed: {self._failure(run)}"),)
+            )
+        key = asset_key(study, name)
+        status = self._statuses.get_status(key, partition)
+        if status == StaleStatus.MISSING:
+            return PartitionState(partition, MISSING, (Cause(NEVER),))
+        seed = int(partition) if partition is not None and partition.isdecimal() else None
+        file = layout.output(name, seed)
+        if not file.exists():
+            path = str(file) if seed is None else str(file).replace(f"seed={seed}", "seed=*")
+            return PartitionState(partition, MISSING, (Cause(f"{path} is gone"),))
+        if status == StaleStatus.FRESH:
+            return PartitionState(partition, FRESH)
+        return PartitionState(
+            partition, STALE, _in_words(study, name, partition, self._statuses.get_stale_root_causes(key, partition))
+        )  # fmt: skip
+
+
 def study_state(
     study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, names: list[str] | None = None
 ) -> list[AssetState]:
-    """State of the assets of a study, upstream first.
-
-    Dagster looks one step up: an asset below a stale one is stale only once that one has changed.
+    """State of the assets of a study as of now, upstream first; see `Record.states`.
 
     Args:
         study: the study.
@@ -63,26 +147,19 @@ def study_state(
         instance: with the record of their materializations.
         names: assets to look at; all by default.
     """
-    resolver = stale_statuses(definitions, instance)
-    layout = Layout.of(study.name)
-    states = []
-    for name in names or list(steps(study)):
-        keys = partition_keys(study, name)
-        states.append(AssetState(name, tuple(_state(resolver, study, layout, name, key) for key in keys)))
-    return states
+    return Record(definitions, instance).states(study, names)
 
 
-def stale_statuses(definitions: dg.Definitions, instance: dg.DagsterInstance) -> CachingStaleStatusResolver:
-    """What Dagster, and so the web UI, says of each asset as of now: `get_status` and `get_stale_causes`.
+def source_state(unseen: str) -> AssetState:
+    """State of a study's source: there as it was observed last, or missing.
 
     Args:
-        definitions: that hold the assets.
-        instance: with the record of their materializations.
+        unseen: why it cannot be seen; empty if it was.
     """
-    graph = definitions.resolve_asset_graph()
-    now = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
-    view = AssetGraphView(temporal_context=now, instance=instance, asset_graph=graph)
-    return CachingStaleStatusResolver(instance, graph, view)
+    return AssetState(
+        SOURCE,
+        (PartitionState(None, MISSING, (Cause(unseen),)) if unseen else PartitionState(None, FRESH),),
+    )
 
 
 def partition_keys(study: Study, name: str) -> list[str] | list[None]:
@@ -94,22 +171,29 @@ def partition_keys(study: Study, name: str) -> list[str] | list[None]:
     return list(blocks(study)) if name == "shadow_logits" else [None]
 
 
-def _state(
-    resolver: CachingStaleStatusResolver, study: Study, layout: Layout, name: str, partition: str | None
-) -> PartitionState:
-    key = asset_key(study, name)
-    status = resolver.get_status(key, partition)
-    if status == StaleStatus.MISSING:
-        return PartitionState(partition, MISSING, "never materialized")
-    seed = int(partition) if partition is not None and partition.isdecimal() else None
-    file = layout.output(name, seed)
-    if not file.exists():
-        return PartitionState(partition, MISSING, f"{file} is gone")
-    if status == StaleStatus.FRESH:
-        return PartitionState(partition, FRESH)
-    causes = resolver.get_stale_causes(key, partition)
-    words = "; ".join(
-        f"{cause.reason} ({cause.dependency.asset_key.path[-1]})" if cause.dependency else cause.reason
-        for cause in causes
-    )
-    return PartitionState(partition, STALE, words)
+def partitions_in_words(partitions: Sequence[str]) -> str:
+    """Such as `seeds 0 to 7 (8)`, `block 000-024` or `blocks 000-024, 025-049 and 2 more`."""
+    if all(partition.isdecimal() for partition in partitions):
+        return seeds_in_words(sorted(map(int, partitions)))
+    if len(partitions) == 1:
+        return f"block {partitions[0]}"
+    more = f" and {len(partitions) - 2} more" if len(partitions) > 2 else ""
+    return f"blocks {', '.join(partitions[:2])}{more}"
+
+
+def _in_words(
+    study: Study, name: str, partition: str | None, causes: Sequence[StaleCause]
+) -> tuple[Cause, ...]:
+    """Dagster's causes, those of one upstream asset together."""
+    found: dict[str, list[str]] = {}
+    for cause in causes:
+        own = cause.asset_key == asset_key(study, name)
+        words = cause.reason if own else f"{_name(study, cause.asset_key)} {cause.reason}"
+        others = found.setdefault(words, [])
+        if not own and cause.partition_key is not None and cause.partition_key != partition:
+            others.append(cause.partition_key)
+    return tuple(Cause(words, tuple(others)) for words, others in found.items())
+
+
+def _name(study: Study, key: dg.AssetKey) -> str:
+    return key.path[-1] if key.path[0] == study.name else key.to_user_string()

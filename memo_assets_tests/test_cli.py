@@ -1,10 +1,12 @@
 """The command line: what it shows, what it refuses, and its exit codes."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from memo_assets.study import load_studies
 from memo_assets_tests.command_line import memo, refused
 from memo_assets_tests.studies import DIGITS, changed, line_of, write_study
 
@@ -21,7 +23,7 @@ def test_help_says_what_there_is() -> None:
     ("arguments", "texts"),
     [
         (["sql"], ["read-only", "--file", "--schema", "--format", "--limit"]),
-        (["status"], ["fresh, stale (and why) or missing"]),
+        (["status"], ["fresh, stale (and why), missing or failed", "--format"]),
         (["compare"], ["named, and left out"]),
         (["study"], ["list", "check", "new"]),
         (["slurm"], ["preview", "check"]),
@@ -107,8 +109,27 @@ def test_status_before_anything_was_run(tmp_path: Path, warehouse: Path) -> None
         "shadow_logits": 1,
     }.items():
         cells = [cell.strip() for cell in lines[name].split("│")[1:-1]]
-        assert cells == [name, "", "", str(partitions), "never materialized"]
+        assert cells == [name, "", "", str(partitions), "", "never materialized"]
+    assert [cell.strip() for cell in lines["source"].split("│")[1:-1]] == ["source", "1", "", "", "", ""]
     assert not (warehouse / "memo.duckdb").exists()
+
+
+def test_status_of_all_studies_is_a_line_each(warehouse: Path) -> None:
+    result = memo("status")
+    assert result.exit_code == 0
+    lines = [line for line in result.stdout.splitlines() if line.count("│") > 4]
+    assert len(lines) == len(load_studies())
+    assert all("never run" in line for line in lines)
+
+
+def test_status_as_json(tmp_path: Path, warehouse: Path) -> None:
+    write_study(tmp_path / "mine", DIGITS)
+    (record,) = json.loads(memo("status", str(tmp_path / "mine"), "--format", "json").stdout)
+    assert record["study"] == "tiny"
+    (adapters,) = [asset for asset in record["assets"] if asset["asset"] == "adapters"]
+    never = {"state": "missing", "cause": "never materialized", "partitions": ["0", "1", "2", "3"]}
+    assert adapters == {"asset": "adapters", "fresh": 0, "stale": 0, "missing": 4, "failed": 0, "not_fresh": [never]}  # fmt: skip
+    assert refused("status", "--format", "csv") == "--format: given 'csv'; expected table or json"
 
 
 @pytest.mark.parametrize("command", [["demo"], ["status"], ["ui"], ["slurm", "check", "digits"]])

@@ -5,8 +5,9 @@ from pathlib import Path
 import dagster as dg
 
 from memo_assets.assets.recording import all_recorded, provenance, record_partition
+from memo_assets.assets.source import reading
 from memo_assets.assets.spec import study_asset
-from memo_assets.config import HubRows, Study
+from memo_assets.config import Study
 from memo_assets.store.layout import Layout
 
 
@@ -18,7 +19,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     """
 
     @study_asset(study, "raw_dataset")
-    def raw_dataset() -> dg.MaterializeResult:
+    def raw_dataset(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         import pyarrow as pa
 
         from memo_assets.data.images import ROW_GROUP_SIZE
@@ -26,15 +27,17 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.store.files import content_hash, write_parquet
 
         layout = Layout.of(study.name)
-        items = load_items(study.data, study.data_seed, Path.cwd())
+        with reading(context, study) as source:
+            items = load_items(study.data, study.data_seed, Path.cwd())
         table = pa.Table.from_pandas(items.frame, preserve_index=False)
         write_parquet(layout.items, table, row_group_size=None if study.is_language else ROW_GROUP_SIZE)
         paths = [layout.items]
-        metadata: dict = {"dagster/row_count": len(items.frame), "labels": _counts(items.frame["label"])}
-        if isinstance(study.data, HubRows) and not Path(study.data.name).is_dir():
-            from memo_assets.data.hub import snapshot
-
-            metadata["commit"] = snapshot(study.data).name
+        metadata: dict = {
+            "dagster/row_count": len(items.frame),
+            "labels": _counts(items.frame["label"]),
+            "source": source.place,
+            "source_version": source.version,
+        }
         layout.background.unlink(missing_ok=True)
         if items.background is not None:
             write_parquet(layout.background, pa.Table.from_pandas(items.background, preserve_index=False))

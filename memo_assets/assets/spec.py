@@ -13,6 +13,10 @@ from memo_assets.graph import code_versions, steps
 from memo_assets.store.schema import TABLES
 from memo_assets.study_figures import STUDY_FIGURES
 
+SOURCE = "source"  # observed, and no step: it is never run and has no code version
+# The first reads it. The second is marked with it, so that one sees what a changed source concerns.
+_MADE_FROM_SOURCE = ("raw_dataset", "samples")
+_ALL = 1_000_000  # partitions a run: more than any study has
 _PARTITIONED_BY_SEED = ("split_masks", "adapters", "logits")
 
 _DESCRIPTIONS = {
@@ -110,28 +114,29 @@ def asset_options(study: Study, name: str) -> dict[str, Any]:
         "deps": [
             dg.AssetDep(asset_key(study, upstream), partition_mapping=_mapping(study, upstream, name))
             for upstream in step.upstream
-        ],
+        ]
+        + [dg.AssetDep(asset_key(study, SOURCE))] * (name in _MADE_FROM_SOURCE),
         "code_version": code_versions(study)[name],
         "group_name": study.name,
         "kinds": _KINDS.get(name, {"plotly"} if name.startswith("figure") else {"duckdb"}),
         "description": _DESCRIPTIONS[name],
         "metadata": _definition_metadata(study, name),
         "owners": study.owners,
-        "tags": {"study": study.name, "cost": "gpu" if name in get_args(GpuStep) else "cpu"},
+        "tags": {"cost": "gpu"} if name in get_args(GpuStep) else {},
     }
     if partitions := _partitions(study, name):
-        options |= {"partitions_def": partitions, "backfill_policy": _backfill_policy(study, name)}
+        options |= {"partitions_def": partitions, "backfill_policy": _backfill_policy(name)}
     return options
 
 
-def _backfill_policy(study: Study, name: str) -> dg.BackfillPolicy:
+def _backfill_policy(name: str) -> dg.BackfillPolicy:
     """All partitions in one run each, if there is no gap between them.
 
     Dagster puts assets of one policy into one run, where a failed adapter would keep the logits of all others from being
     made. A limit that is never reached is another policy: logits and scores have runs of their own, for what succeeded.
     """
     if name in ("logits", "layer_scores"):
-        return dg.BackfillPolicy.multi_run(len(study.seeds))
+        return dg.BackfillPolicy.multi_run(_ALL)
     return dg.BackfillPolicy.single_run()
 
 

@@ -17,6 +17,7 @@ from memo_assets.config import GpuStep, Study
 from memo_assets.store.layout import Layout
 
 NO_SEED = -1
+_PIECES = 8
 _OF_SEED = re.compile(r"seed=(\d+)(?:\.|/|$)")
 
 
@@ -102,12 +103,19 @@ class WorkItem(BaseModel):
 
 
 def seeds_in_words(seeds: Sequence[int]) -> str:
-    """Such as `seed 3`, `seeds 0 to 7 (8)` or `seeds 0, 1, 5`."""
+    """Such as `seed 3`, `seeds 0 to 7 (8)`, `seeds 0, 1, 5` or `seeds 0 to 3, 9 (5)`; no more than eight pieces."""
     if len(seeds) == 1:
         return f"seed {seeds[0]}"
-    if list(seeds) == list(range(seeds[0], seeds[0] + len(seeds))):
+    places = groupby(enumerate(seeds), key=lambda place: place[1] - place[0])
+    runs = [[seed for _, seed in group] for _, group in places]
+    if len(runs) == 1:
         return f"seeds {seeds[0]} to {seeds[-1]} ({len(seeds)})"
-    return f"seeds {', '.join(map(str, seeds))}"
+    pieces = [piece for run in runs for piece in ([run] if len(run) > 2 else [[seed] for seed in run])]
+    shown = pieces if len(pieces) <= _PIECES else pieces[: _PIECES - 1]
+    words = ", ".join(f"{piece[0]} to {piece[-1]}" if len(piece) > 1 else str(piece[0]) for piece in shown)
+    left = len(seeds) - sum(map(len, shown))
+    more = f" and {left} more" if left else ""
+    return f"seeds {words}{more}" + (f" ({len(seeds)})" if len(shown) < len(seeds) else "")
 
 
 def packs(study: Study, seeds: Sequence[int]) -> list[list[int]]:

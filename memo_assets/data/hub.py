@@ -1,7 +1,7 @@
 """A data set of the Hugging Face hub, or a directory that the library `datasets` saved.
 
-What belongs here: getting the rows. What does not: what their columns mean (`columns`, `images`), whether the values
-make sense (`items.check_items`).
+What belongs here: getting the rows. What does not: where they lie (`hub_cache`), what their columns mean (`columns`,
+`images`), whether the values make sense (`items.check_items`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ import pandas as pd
 from memo_assets.config import HubData, HubRows
 from memo_assets.config.data import SPLIT_PIECE
 from memo_assets.data.columns import items_of, wanted_columns
-from memo_assets.data.errors import DataError, DataMissingError
+from memo_assets.data.errors import DataError
+from memo_assets.data.hub_cache import snapshot
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -70,46 +71,6 @@ def read_piece(data: HubRows, piece: str, wanted: Sequence[str], *, field: str =
 def row_ids(piece: str, rows: int) -> list[str]:
     """Split and row from 0, such as train/17, of the rows of `read_piece`."""
     return [f"{piece.partition('[')[0]}/{row}" for row in range(rows)]
-
-
-def row_files(data: HubRows) -> list[str]:
-    """Patterns of the files that hold a data set's rows, and of its card, which says what is which; never code."""
-    names = ["*.parquet", "*.csv", "*.json", "*.jsonl", "*.arrow"]
-    return ["README.md", *(f"{data.folder}/{name}" if data.folder else name for name in names)]
-
-
-def snapshot(data: HubRows) -> Path:
-    """Folder of a data set of the hub in the cache, which alone is asked; its name is the commit.
-
-    Args:
-        data: a data set that is no directory.
-
-    Raises:
-        DataMissingError: the cache does not hold it at that revision, or only in part.
-        DataError: the name is none that the hub could have.
-    """
-    from huggingface_hub import constants, snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(
-            data.name,
-            repo_type="dataset",
-            revision=data.revision,
-            allow_patterns=row_files(data),
-            local_files_only=True,
-        )
-    except LocalEntryNotFoundError as error:
-        at = f" at revision {data.revision}" if data.revision else ""
-        raise DataMissingError(
-            f"data set {data.name}{at} is not in the cache (below HF_HOME: {constants.HF_HUB_CACHE}): run `memo fetch STUDY` "
-            "where there is internet"
-        ) from error
-    except HFValidationError as error:
-        raise DataError(
-            f"data.name: given {data.name!r}; expected an existing directory, or a hub id such as owner/name"
-        ) from error
-    return Path(folder)
 
 
 def _split(data: HubRows, split: str, field: str) -> "Dataset":

@@ -16,6 +16,7 @@ from pyarrow import csv
 from memo_assets.config import TableData
 from memo_assets.data.columns import items_of, wanted_columns
 from memo_assets.data.errors import DataError
+from memo_assets.data.origin import table_file
 
 Columns = dict[str, list]
 
@@ -37,9 +38,7 @@ def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
     Raises:
         DataError: no such file, unknown kind of file, unreadable file, or a column that is missing.
     """
-    path = base_dir / data.path
-    if not path.is_file():
-        raise DataError(f"no file {path}: data.path = {data.path!r} is looked up from {base_dir}")
+    path = table_file(data, base_dir)
     columns = _read(path, wanted_columns(data))
     return items_of(columns, data, [str(row) for row in range(len(columns[data.label]))])
 

@@ -125,7 +125,15 @@ def test_a_step_without_partitions_is_one_unit() -> None:
 
 @pytest.mark.parametrize(
     ("seeds", "words"),
-    [([3], "seed 3"), (list(range(8)), "seeds 0 to 7 (8)"), ([0, 1, 5], "seeds 0, 1, 5")],
+    [
+        ([3], "seed 3"),
+        (list(range(8)), "seeds 0 to 7 (8)"),
+        ([0, 1, 5], "seeds 0, 1, 5"),
+        ([0, 1, 2, 7, 9, 10, 11], "seeds 0 to 2, 7, 9 to 11 (7)"),
+        (list(range(0, 16, 2)), "seeds 0, 2, 4, 6, 8, 10, 12, 14"),
+        (list(range(0, 1000, 2)), "seeds 0, 2, 4, 6, 8, 10, 12 and 493 more (500)"),
+        ([0, 1, 2, *range(10, 90, 10), 90], "seeds 0 to 2, 10, 20, 30, 40, 50, 60 and 3 more (12)"),
+    ],
 )
 def test_seeds_in_words(seeds: list[int], words: str) -> None:
     assert seeds_in_words(seeds) == words

@@ -18,7 +18,7 @@ from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
 from memo_assets.pipeline import bring_up_to_date
-from memo_assets.status import stale_statuses
+from memo_assets.staleness import StaleStatuses
 from memo_assets.study import load_study
 
 
@@ -78,7 +78,7 @@ def changed(study: Study, **blocks: dict) -> Study:
 
 def stale_causes(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, str]:
     """Why figures and page of the comparison are stale, by name; those that are fresh are left out."""
-    statuses, found = stale_statuses(definitions, instance), {}
+    statuses, found = StaleStatuses(definitions, instance), {}
     for name in (*comparison.FIGURES, comparison.REPORT):
         key = comparison.figure_key(name)
         if statuses.get_status(key) != StaleStatus.FRESH:

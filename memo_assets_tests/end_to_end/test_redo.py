@@ -19,7 +19,7 @@ from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
 from memo_assets.pipeline import RunFailed, bring_up_to_date
-from memo_assets.status import FRESH, MISSING, STALE, study_state
+from memo_assets.status import FAILED, FRESH, MISSING, STALE, study_state
 from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.study import load_study
@@ -182,7 +182,8 @@ def test_failed_seeds_are_named_and_the_others_kept(fresh: Path, run: Run, execu
             run(study, instance)
         assert "split mask of seed 4 names samples" in str(failure.value)
         (adapters,) = study_state(study, build_defs([study]), instance, ["adapters"])
-        assert [part.state for part in adapters.partitions] == [FRESH] * 3 + [MISSING] * 3
+        assert [part.state for part in adapters.partitions] == [FRESH] * 3 + [FAILED] * 3
+        assert "digits/adapters failed for seeds [3, 4, 5]" in adapters.partitions[3].cause
         mask.write_bytes(good)
         run(study, instance)
         assert run(study, instance) == 0

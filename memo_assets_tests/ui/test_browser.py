@@ -64,6 +64,12 @@ def test_a_person_looks_at_a_study_and_brings_it_up_to_date(ui: WebUi) -> None:
         page.locator("canvas").first.wait_for()
         ui.keep(page, "plots")
 
+        ui.open(page, f"/assets/{NAME}/samples?view=checks")
+        page.get_by_text("ids_unique_and_stable").first.click()
+        page.get_by_text("Every sample_id occurs once").first.wait_for()
+        page.get_by_text("Passed").first.wait_for()
+        ui.keep(page, "check")
+
         # One model more: a partition is missing, and labels of fewer models are stale.
         ui.change(shadows__models=5)
         ui.open(page, f"{GROUP}/lineage")
