@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.markup import escape
 from rich.table import Table
 
@@ -133,17 +134,34 @@ def _write_json(columns: list[str], batches: Iterator[list[tuple]]) -> None:
 
 
 def _show(columns: list[str], rows: list[tuple], limit: int) -> None:
-    """Print rows, numbers at the right; one row more than the limit says that there are more."""
-    table = Table()
+    """Print rows, as a table where it fits the screen, else as a list of values for each; numbers at the right.
+
+    One row more than the limit says that there are more.
+    """
+    cells = [[_cell(value) for value in row] for row in rows[:limit]]
+    table, width = Table(), 1
     for place, column in enumerate(columns):
         kinds = {type(row[place]) for row in rows} - {type(None)}
-        numbers = bool(kinds) and kinds <= {int, float, Decimal}
-        table.add_column(escape(column), justify="right" if numbers else "left")
-    for row in rows[:limit]:
-        table.add_row(*(escape(_cell(value)) for value in row))
-    console.print(table)
+        numeric = bool(kinds) and kinds <= {int, float, Decimal}
+        table.add_column(escape(column), justify="right" if numeric else "left", no_wrap=True)
+        width += max(map(cell_len, (column, *(row[place] for row in cells)))) + 3
+    for row in cells:
+        table.add_row(*map(escape, row))
+    if width <= console.width:
+        console.print(table)
+    else:
+        _show_records(columns, cells)
     if len(rows) > limit:
         console.print(f"the first {limit} rows; --limit shows more, --format csv or json all")
+
+
+def _show_records(columns: list[str], cells: list[list[str]]) -> None:
+    for number, row in enumerate(cells, start=1):
+        record = Table.grid(padding=(0, 2))
+        for column, cell in zip(columns, row, strict=True):
+            record.add_row(escape(column), escape(cell))
+        console.print(f"[bold]row {number}[/]")
+        console.print(record)
 
 
 def _distinct(columns: list[str]) -> list[str]:
@@ -179,7 +197,7 @@ def _field(value: Any) -> Any:
 
 
 def _cell(value: Any) -> str:
-    """A value for the eye: four digits, and all of those before the point."""
+    """A value for the eye: four digits, and all of those before the point; the beginning of a long list."""
     if value is None:
         return "NULL"
     if isinstance(value, bool):
@@ -187,7 +205,8 @@ def _cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_cell(part) for part in value)}]"
+        more = [f"... {len(value)} values"] if len(value) > 5 else []
+        return f"[{', '.join([*map(_cell, value[: 3 if more else None]), *more])}]"
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_cell(part)}' for key, part in value.items())}}}"
     return str(value)

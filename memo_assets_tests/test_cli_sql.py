@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from memo_assets.cli_sql import _BATCH
 from memo_assets.store.schema_page import schema_page
@@ -215,6 +216,26 @@ def test_sql_shows_values_of_all_types(filled: Path) -> None:
             "small": 1.234e-05,
         }
     ]  # fmt: skip
+
+
+def test_a_long_list_is_cut_for_the_eye_alone(filled: Path) -> None:
+    assert "[0, 1, 2, ... 6 values]" in memo("sql", "SELECT range(6) AS a").stdout
+    assert "[0, 1, 2, 3, 4]" in memo("sql", "SELECT range(5) AS a").stdout
+    assert "[0, 1, 2, 3, 4, 5]" in memo("sql", "SELECT range(6) AS a", "--format", "json").stdout
+
+
+def test_rows_too_wide_for_the_screen_become_lists_of_their_values(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memo_assets.cli_sql.console", Console(width=60))
+    query = "SELECT 12345 AS a, 'one [red]' AS b, * FROM samples ORDER BY sample_id LIMIT 2"
+    lines = [line.rstrip() for line in memo("sql", query, "--limit", "1").stdout.splitlines()]
+    assert lines[:4] == ["row 1", "a             12345", "b             one [red]", "study         s"]
+    assert "text          São Paulo [BR]" in lines
+    assert "the first 1 rows; --limit shows more" in "\n".join(lines)
+    exactly = memo("sql", f"SELECT '{'x' * 25}' AS a, '{'y' * 28}' AS b").stdout
+    assert f"│ {'x' * 25} │ {'y' * 28} │" in exactly
+    assert "row 1" in memo("sql", f"SELECT '{'x' * 26}' AS a, '{'y' * 28}' AS b").stdout
 
 
 def test_sql_loses_no_column_that_has_another_ones_name(filled: Path) -> None:
