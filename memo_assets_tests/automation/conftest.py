@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 from dagster._core.definitions.asset_daemon_cursor import AssetDaemonCursor
+from dagster._core.definitions.assets.graph.asset_graph_subset import AssetGraphSubset
 from dagster._core.definitions.automation_tick_evaluation_context import build_run_requests
 
 from memo_assets.compute.local import LocalExecutor
@@ -58,10 +59,11 @@ class Sensor:
     cursor: AssetDaemonCursor | None = None
     backfills: list[Asked] = field(default_factory=list)
     runs: list[set[str]] = field(default_factory=list)
+    _loaded: tuple[Study, dg.Definitions] | None = None
 
     def tick(self, at: datetime) -> Asked:
         """What one tick asks for, by asset."""
-        definitions = build_defs([self.study])
+        definitions = self._location()
         result = dg.evaluate_automation_conditions(
             definitions, self.instance, evaluation_time=at, cursor=self.cursor
         )
@@ -73,12 +75,7 @@ class Sensor:
             if request.asset_graph_subset is None:
                 self.runs.append({key.path[-1] for key in request.asset_selection or []})
                 continue
-            subset = request.asset_graph_subset
-            found: Asked = {
-                key.path[-1]: set(part.get_partition_keys())
-                for key, part in subset.partitions_subsets_by_asset_key.items()
-            }
-            self.backfills.append(found | {key.path[-1]: {None} for key in subset.non_partitioned_asset_keys})
+            self.backfills.append(parts(request.asset_graph_subset))
         names = [name for name in steps(self.study) if result.get_num_requested(self._key(name))]
         return {name: set(result.get_requested_partitions(self._key(name))) for name in names}
 
@@ -96,6 +93,20 @@ class Sensor:
 
     def _key(self, name: str) -> dg.AssetKey:
         return dg.AssetKey([self.study.name, name])
+
+    def _location(self) -> dg.Definitions:
+        """The code location, loaded again where the study has changed."""
+        if self._loaded is None or self._loaded[0] is not self.study:
+            self._loaded = (self.study, build_defs([self.study]))
+        return self._loaded[1]
+
+
+def parts(subset: AssetGraphSubset) -> Asked:
+    """What a backfill is to make, by asset."""
+    found: Asked = {key.path[-1]: {None} for key in subset.non_partitioned_asset_keys}
+    for key, part in subset.partitions_subsets_by_asset_key.items():
+        found[key.path[-1]] = set(part.get_partition_keys())
+    return found
 
 
 def run(

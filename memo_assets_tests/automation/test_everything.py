@@ -7,7 +7,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfil
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.store.layout import Layout
-from memo_assets_tests.automation.conftest import Asked, toy
+from memo_assets_tests.automation.conftest import Asked, parts, toy
 
 pytestmark = pytest.mark.slow
 
@@ -22,16 +22,9 @@ def backfills(instance: dg.DagsterInstance) -> list[PartitionBackfill]:
 
 
 def targets(study: Study, backfill: PartitionBackfill) -> Asked:
-    """By asset, in the order of the graph, what a backfill is to make."""
+    """What a backfill is to make."""
     graph = build_defs([study]).resolve_asset_graph()
-    subset = backfill.get_asset_backfill_data(graph).target_subset
-    found: Asked = {}
-    for key in graph.toposorted_asset_keys:
-        if key in subset.non_partitioned_asset_keys:
-            found[key.path[1]] = {None}
-        elif key in subset.partitions_subsets_by_asset_key:
-            found[key.path[1]] = set(subset.partitions_subsets_by_asset_key[key].get_partition_keys())
-    return found
+    return parts(backfill.get_asset_backfill_data(graph).target_subset)
 
 
 def test_all_that_is_not_fresh_is_one_backfill(instance: dg.DagsterInstance) -> None:
