@@ -345,8 +345,8 @@ def test_logs_and_what_was_sent_were_told(platform: Platform):
     assert "2 work items, 34 split seeds, on this machine" in platform.recorder.states
 
 
-def test_there_are_five_queries():
-    assert len(QUERIES) == 7
+def test_there_are_eight_queries():
+    assert len(QUERIES) == 8
 
 
 @pytest.mark.parametrize("query", QUERIES)
