@@ -33,7 +33,7 @@ class Watch:
         """The study as of the tick that is being evaluated."""
         latest = self._latest
         if latest is None or latest.view is not context.asset_graph_view:
-            latest = self._latest = Situation(self.study, context.asset_graph_view)
+            latest = self._latest = Situation(self.study, context.asset_graph_view, latest)
         return latest
 
 

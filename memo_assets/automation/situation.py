@@ -29,14 +29,18 @@ class Situation:
     Args:
         study: the study.
         view: Dagster's view of the asset graph at that moment.
+        earlier: the same of an earlier moment; what it found out about the record holds if nothing was recorded since.
     """
 
-    def __init__(self, study: Study, view: AssetGraphView) -> None:
+    def __init__(self, study: Study, view: AssetGraphView, earlier: "Situation | None" = None) -> None:
         self.study = study
         self.view = view
         self.steps: dict[str, Step] = steps(study)
         self._statuses = CachingStaleStatusResolver(view.instance, view.asset_graph, view)
         self._layout = Layout.of(study.name)
+        self.outdated: dict[str, set[str | None]] = {}  # by asset, in Dagster's eyes
+        if earlier is not None and view.last_event_id == earlier.view.last_event_id is not None:
+            self.outdated = earlier.outdated
         self._needs: dict[str, Subset] = {}
         self._busy: dict[str, Subset] = {}
 
@@ -67,8 +71,9 @@ class Situation:
     async def needs(self, name: str) -> Subset:
         """What needs work: missing or stale by Dagster's record, failed in its latest run, or its file is gone."""
         if name not in self._needs:
-            wanted = {key for key in partition_keys(self.study, name) if not self._is_fresh(name, key)}
-            self._needs[name] = self.subset(name, wanted).compute_union(await self.failed(name))
+            gone = {key for key in partition_keys(self.study, name) if not self._is_there(name, key)}
+            wanted = self.subset(name, gone | self._find_outdated(name))
+            self._needs[name] = wanted.compute_union(await self.failed(name))
         return self._needs[name]
 
     async def failed(self, name: str) -> Subset:
@@ -116,9 +121,17 @@ class Situation:
                 found[name] = subset
         return found
 
-    def _is_fresh(self, name: str, partition: str | None) -> bool:
-        if self._statuses.get_status(self.key(name), partition) != StaleStatus.FRESH:
-            return False
+    def _find_outdated(self, name: str) -> set[str | None]:
+        """What is missing or stale in Dagster's eyes; a query or two a partition, so not asked again without need."""
+        if name not in self.outdated:
+            self.outdated[name] = {
+                key
+                for key in partition_keys(self.study, name)
+                if self._statuses.get_status(self.key(name), key) != StaleStatus.FRESH
+            }
+        return self.outdated[name]
+
+    def _is_there(self, name: str, partition: str | None) -> bool:
         seed = int(partition) if partition is not None and partition.isdecimal() else None
         return self._layout.output(name, seed).exists()
 
