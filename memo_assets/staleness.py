@@ -6,6 +6,7 @@ with Dagster's and with those of the web UI). What does not: words, files, what 
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
@@ -22,22 +23,30 @@ from dagster._time import get_current_datetime
 from dagster._utils.cached_method import cached_method
 
 _DATA_VERSION = "dagster/data_version"
+_PAGE = 1000  # records that Dagster gives at once
 
 
 class StaleStatuses(CachingStaleStatusResolver):
-    """Dagster's own resolver, as of now: `get_status`, `get_stale_causes`, `get_stale_root_causes`.
+    """Dagster's own resolver: `get_status`, `get_stale_causes`, `get_stale_root_causes`.
 
     Args:
-        definitions: that hold the assets.
-        instance: with the record of their materializations.
+        view: the asset graph and the record of its materializations at one moment.
     """
 
-    def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
+    def __init__(self, view: AssetGraphView) -> None:
+        super().__init__(view.instance, view.asset_graph, view)
+
+    @classmethod
+    def now(cls, definitions: dg.Definitions, instance: dg.DagsterInstance) -> Self:
+        """As of now.
+
+        Args:
+            definitions: that hold the assets.
+            instance: with the record of their materializations.
+        """
+        moment = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
         graph = definitions.resolve_asset_graph()
-        now = TemporalContext(effective_dt=get_current_datetime(), last_event_id=None)
-        super().__init__(
-            instance, graph, AssetGraphView(temporal_context=now, instance=instance, asset_graph=graph)
-        )
+        return cls(AssetGraphView(temporal_context=moment, instance=instance, asset_graph=graph))
 
     def prefetch(self, keys: Sequence[dg.AssetKey]) -> None:
         """Read the records of some assets, and of what they are made from, in one query.
@@ -103,10 +112,14 @@ class StaleStatuses(CachingStaleStatusResolver):
         """The last materialization of every partition."""
         kind = dg.DagsterEventType.ASSET_MATERIALIZATION
         ids = list(self._instance.get_latest_storage_id_by_partition(asset_key, kind).values())
-        if not ids:
-            return {}
-        wanted = dg.AssetRecordsFilter(asset_key, storage_ids=ids)
-        records = self._instance.fetch_materializations(wanted, limit=len(ids)).records
+        pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+        records = [
+            record
+            for page in pages
+            for record in self._instance.fetch_materializations(
+                dg.AssetRecordsFilter(asset_key, storage_ids=page), limit=_PAGE
+            ).records
+        ]
         return {record.partition_key: record for record in records if record.partition_key is not None}
 
     @cached_method

@@ -88,7 +88,7 @@ class Record:
     """
 
     def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
-        self._statuses = StaleStatuses(definitions, instance)
+        self._statuses = StaleStatuses.now(definitions, instance)
         self._failure = cache(lambda run_id: run_failure(instance, run_id))
 
     def states(self, study: Study, names: Sequence[str] | None = None) -> list[AssetState]:

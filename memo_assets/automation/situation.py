@@ -10,11 +10,12 @@ from typing import get_args
 import dagster as dg
 from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
-from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.definitions.data_version import StaleStatus
 
 from memo_assets.assets.spec import asset_key
 from memo_assets.config import GpuStep, Study
 from memo_assets.graph import Step, steps
+from memo_assets.staleness import StaleStatuses
 from memo_assets.status import partition_keys
 from memo_assets.store.layout import Layout
 
@@ -36,7 +37,7 @@ class Situation:
         self.study = study
         self.view = view
         self.steps: dict[str, Step] = steps(study)
-        self._statuses = CachingStaleStatusResolver(view.instance, view.asset_graph, view)
+        self._statuses = StaleStatuses(view)
         self._layout = Layout.of(study.name)
         self.outdated: dict[str, set[str | None]] = {}  # by asset, in Dagster's eyes
         if earlier is not None and view.last_event_id == earlier.view.last_event_id is not None:
@@ -122,7 +123,7 @@ class Situation:
         return found
 
     def _find_outdated(self, name: str) -> set[str | None]:
-        """What is missing or stale in Dagster's eyes; a query or two a partition, so not asked again without need."""
+        """What is missing or stale in Dagster's eyes; not asked again before something is recorded."""
         if name not in self.outdated:
             self.outdated[name] = {
                 key

@@ -78,7 +78,7 @@ def changed(study: Study, **blocks: dict) -> Study:
 
 def stale_causes(definitions: dg.Definitions, instance: dg.DagsterInstance) -> dict[str, str]:
     """Why figures and page of the comparison are stale, by name; those that are fresh are left out."""
-    statuses, found = StaleStatuses(definitions, instance), {}
+    statuses, found = StaleStatuses.now(definitions, instance), {}
     for name in (*comparison.FIGURES, comparison.REPORT):
         key = comparison.figure_key(name)
         if statuses.get_status(key) != StaleStatus.FRESH:

@@ -65,7 +65,7 @@ def dagsters_own(
 
 def ours(study: Study, instance: dg.DagsterInstance, wanted: Iterable[Partition] | None = None) -> Said:
     """What the platform reads of the same record, all partitions at once."""
-    return _resolved(study, StaleStatuses(build_defs([study]), instance), wanted)
+    return _resolved(study, StaleStatuses.now(build_defs([study]), instance), wanted)
 
 
 def _resolved(study: Study, resolver: CachingStaleStatusResolver, wanted: Iterable[Partition] | None) -> Said:
