@@ -88,6 +88,7 @@ def bring_up_to_date(
     """
     runs = 0
     end_dead_runs(instance)
+    there = definitions.resolve_asset_graph().asset_check_keys
     unseen = observe(study, instance)
     for stage in stages(study):
         for names, partitions in _todo(study, definitions, instance, stage):
@@ -98,7 +99,8 @@ def bring_up_to_date(
             _run(study, definitions, instance, watcher, names=names, partitions=partitions)
             runs += 1
         # An earlier run may have ended before its checks, or with one that failed: nothing is built on that.
-        if checks := unproven(instance, study, stage):
+        checks = [check for check in unproven(instance, study, stage) if check.key(study) in there]
+        if checks:
             _run(study, definitions, instance, watcher, names=[], partitions=[], checks=checks)
             runs += 1
     return runs
