@@ -230,8 +230,8 @@ def test_only_a_nightly_study_has_conditions_and_a_sensor_of_its_own_that_runs()
     assert {key.path[1] for key in graph.materializable_asset_keys if key.path[0] == "toy"} == set(
         steps(toy())
     )
-    (sensor,) = definitions.sensors or []
-    assert isinstance(sensor, dg.AutomationConditionSensorDefinition)
+    kind = dg.AutomationConditionSensorDefinition
+    (sensor,) = [sensor for sensor in definitions.sensors or [] if isinstance(sensor, kind)]
     assert sensor.name == "toy__nightly"
     assert sensor.default_status == dg.DefaultSensorStatus.RUNNING
     assert sensor.emit_backfills
