@@ -18,6 +18,8 @@ from typer.testing import CliRunner
 from memo_assets.analysis.facts import facts, results
 from memo_assets.analysis.frames import Subject
 from memo_assets.assets import comparison
+from memo_assets.assets.check_list import study_checks
+from memo_assets.assets.check_records import Status
 from memo_assets.assets.provenance_check import compared
 from memo_assets.assets.spec import blocks
 from memo_assets.cli import app
@@ -367,3 +369,17 @@ def test_paths_named_in_the_readme_exist():
     root = README.parent
     for path in re.findall(r"\]\((?!http)([^)]+)\)", README.read_text(encoding="utf-8")):
         assert (root / path).exists(), path
+
+
+def test_both_demo_studies_were_checked_and_only_scarce_models_are_warned_of(platform: Platform) -> None:
+    for study in platform.studies.values():
+        for check in study_checks(study):
+            record = platform.instance.get_latest_asset_check_evaluation_record(check.key(study))
+            assert record is not None, check
+            assert record.evaluation is not None
+            few = check.name == "enough_shadows" and study.shadows.models < 33
+            assert (record.status == Status.SUCCEEDED) or few, record.evaluation.description
+            assert not str(record.evaluation.description).startswith("not judged") or (
+                check.asset == "samples" and check.name == "labels_tokenizable"
+            )
+    assert {(study, name) for study, name, _ in platform.recorder.warned} == {("cities", "memorization")}

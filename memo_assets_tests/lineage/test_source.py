@@ -5,10 +5,8 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from typer.testing import CliRunner
 
 from memo_assets.assets.source import last_observed, observe
-from memo_assets.cli import app
 from memo_assets.config import Study
 from memo_assets.data import items
 from memo_assets.data.origin import origin
@@ -17,6 +15,7 @@ from memo_assets.graph import code_versions, steps
 from memo_assets.instance import open_instance
 from memo_assets.pipeline import RunFailed, stages
 from memo_assets.study import load_study
+from memo_assets_tests.command_line import memo
 from memo_assets_tests.lineage.cheap import Words, attributes, materialize, run, state_of, write_rows
 from memo_assets_tests.studies import DIGITS, write_study
 from memo_assets_tests.studies import study as make
@@ -142,7 +141,7 @@ def test_a_file_that_is_gone_is_told_and_what_was_made_of_it_stays(
 ) -> None:
     table.unlink()
     assert run(study, Words(), instance) == []
-    shown = CliRunner().invoke(app, ["status", str(folder)], env={"COLUMNS": "250"})
+    shown = memo("status", str(folder), width=250)
     assert shown.exit_code == 0
     (line,) = [line for line in shown.stdout.splitlines() if "│ source " in line]
     assert f"no file {table}: data.path = " in line
