@@ -151,15 +151,21 @@ def _run_name(context: dg.AssetExecutionContext) -> RunName:
 
 
 def _cost(result: ItemResult, shared_by: int) -> dict[str, float | str | int]:
-    """What one seed cost: its share of the task's wall time and GPU time, and where it ran."""
+    """What one seed cost: its share of the task's wall time and GPU time, and where it ran.
+
+    The web UI draws every number over the seeds, so what tells nothing is left out: GPU time where there is no GPU, one
+    attempt where nothing was interrupted.
+    """
     cost: dict[str, float | str | int] = {
         "seconds": round(result.seconds / shared_by, 3),
         "worker_seconds": result.seconds,
-        "gpu_seconds": round(result.seconds * result.gpus / shared_by, 3),
         "peak_memory_mb": round(result.peak_memory_bytes / 1e6, 1),
         "node": result.host,
-        "attempts": result.attempts,
     }
+    if result.gpus:
+        cost["gpu_seconds"] = round(result.seconds * result.gpus / shared_by, 3)
+    if result.attempts > 1:
+        cost["attempts"] = result.attempts
     return {**cost, "slurm_job": result.job} if result.job else cost
 
 
