@@ -26,6 +26,30 @@ _DATA_VERSION = "dagster/data_version"
 _PAGE = 1000  # records that Dagster gives at once
 
 
+def latest_materializations(
+    instance: dg.DagsterInstance, key: dg.AssetKey, *, after: int | None = None
+) -> dict[str, dg.EventLogRecord]:
+    """The last materialization of every partition of an asset, by partition key.
+
+    Args:
+        instance: with the record.
+        key: an asset with partitions.
+        after: number of an event, of which and before which none counts; None takes all.
+    """
+    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
+    latest = instance.event_log_storage.get_latest_storage_id_by_partition(key, kind, after_cursor=after)
+    ids = list(latest.values())
+    pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
+    records = [
+        record
+        for page in pages
+        for record in instance.fetch_materializations(
+            dg.AssetRecordsFilter(key, storage_ids=page), limit=_PAGE
+        ).records
+    ]
+    return {record.partition_key: record for record in records if record.partition_key is not None}
+
+
 class StaleStatuses(CachingStaleStatusResolver):
     """Dagster's own resolver: `get_status`, `get_stale_causes`, `get_stale_root_causes`.
 
@@ -110,17 +134,7 @@ class StaleStatuses(CachingStaleStatusResolver):
     @cached_method
     def _latest_records(self, asset_key: dg.AssetKey) -> Mapping[str, dg.EventLogRecord]:
         """The last materialization of every partition."""
-        kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-        ids = list(self._instance.get_latest_storage_id_by_partition(asset_key, kind).values())
-        pages = [ids[start : start + _PAGE] for start in range(0, len(ids), _PAGE)]
-        records = [
-            record
-            for page in pages
-            for record in self._instance.fetch_materializations(
-                dg.AssetRecordsFilter(asset_key, storage_ids=page), limit=_PAGE
-            ).records
-        ]
-        return {record.partition_key: record for record in records if record.partition_key is not None}
+        return latest_materializations(self._instance, asset_key)
 
     @cached_method
     def _versions_before(self, asset_key: dg.AssetKey, storage_id: int) -> Mapping[str, DataVersion]:

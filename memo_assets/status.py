@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.data_version import StaleCause, StaleStatus
@@ -124,10 +125,9 @@ class Record:
         status = self._statuses.get_status(key, partition)
         if status == StaleStatus.MISSING:
             return PartitionState(partition, MISSING, (Cause(NEVER),))
-        seed = int(partition) if partition is not None and partition.isdecimal() else None
-        file = layout.output(name, seed)
+        file = output(layout, name, partition)
         if not file.exists():
-            path = str(file) if seed is None else str(file).replace(f"seed={seed}", "seed=*")
+            path = str(file).replace(f"seed={partition}", "seed=*")
             return PartitionState(partition, MISSING, (Cause(f"{path} is gone"),))
         if status == StaleStatus.FRESH:
             return PartitionState(partition, FRESH)
@@ -160,6 +160,17 @@ def source_state(unseen: str) -> AssetState:
         SOURCE,
         (PartitionState(None, MISSING, (Cause(unseen),)) if unseen else PartitionState(None, FRESH),),
     )
+
+
+def output(layout: Layout, name: str, partition: str | None) -> Path:
+    """File or folder that an asset leaves for a partition; of blocks and assets without partitions, the one of all.
+
+    Args:
+        layout: of the study.
+        name: the asset.
+        partition: its partition key.
+    """
+    return layout.output(name, int(partition) if partition is not None and partition.isdecimal() else None)
 
 
 def partition_keys(study: Study, name: str) -> list[str] | list[None]:

@@ -26,10 +26,10 @@ from memo_assets.assets.check_list import Check, blocking_checks
 from memo_assets.assets.spec import asset_key
 from memo_assets.config import Study
 from memo_assets.graph import code_versions, steps
+from memo_assets.staleness import latest_materializations
 from memo_assets.store.layout import Layout
 
 JUDGED_UP_TO, SEEDS_AT_FAULT = "judged_up_to_event", "seeds_at_fault"
-_PAGE = 1000  # records that Dagster gives at once
 
 
 @dataclass(frozen=True)
@@ -78,26 +78,18 @@ def current_partitions(
         name: an asset with partitions.
         after: number of an event; None takes partitions whenever they were recorded.
     """
-    key, storage = asset_key(study, name), instance.event_log_storage
-    ids = list(
-        storage.get_latest_storage_id_by_partition(
-            key, dg.DagsterEventType.ASSET_MATERIALIZATION, after_cursor=after
-        ).values()
-    )
+    records = latest_materializations(instance, asset_key(study, name), after=after)
     wanted = {CODE_VERSION_TAG: code_versions(study)[name]}
     if version := _data_version(instance, study, "samples"):
         wanted[get_input_data_version_tag(asset_key(study, "samples"))] = version
     found = []
-    for start in range(0, len(ids), _PAGE):
-        page = dg.AssetRecordsFilter(asset_key=key, storage_ids=ids[start : start + _PAGE])
-        for record in instance.fetch_materializations(page, limit=_PAGE).records:
-            materialization = record.asset_materialization
-            assert materialization is not None
-            assert materialization.partition is not None
-            tags = materialization.tags or {}
-            if all(tags.get(tag) == value for tag, value in wanted.items()):
-                found.append(materialization.partition)
-    return Recorded(found, max(ids, default=after or 0))
+    for partition, record in records.items():
+        materialization = record.asset_materialization
+        assert materialization is not None
+        tags = materialization.tags or {}
+        if all(tags.get(tag) == value for tag, value in wanted.items()):
+            found.append(partition)
+    return Recorded(found, max((record.storage_id for record in records.values()), default=after or 0))
 
 
 def seeds_there(study: Study, name: str, partitions: Sequence[str]) -> list[int]:

@@ -16,7 +16,7 @@ from memo_assets.assets.spec import asset_key
 from memo_assets.config import GpuStep, Study
 from memo_assets.graph import Step, steps
 from memo_assets.staleness import StaleStatuses
-from memo_assets.status import partition_keys
+from memo_assets.status import output, partition_keys
 from memo_assets.store.layout import Layout
 
 Subset = EntitySubset[dg.AssetKey]
@@ -72,7 +72,8 @@ class Situation:
     async def needs(self, name: str) -> Subset:
         """What needs work: missing or stale by Dagster's record, failed in its latest run, or its file is gone."""
         if name not in self._needs:
-            gone = {key for key in partition_keys(self.study, name) if not self._is_there(name, key)}
+            keys = partition_keys(self.study, name)
+            gone = {key for key in keys if not output(self._layout, name, key).exists()}
             wanted = self.subset(name, gone | self._find_outdated(name))
             self._needs[name] = wanted.compute_union(await self.failed(name))
         return self._needs[name]
@@ -131,10 +132,6 @@ class Situation:
                 if self._statuses.get_status(self.key(name), key) != StaleStatus.FRESH
             }
         return self.outdated[name]
-
-    def _is_there(self, name: str, partition: str | None) -> bool:
-        seed = int(partition) if partition is not None and partition.isdecimal() else None
-        return self._layout.output(name, seed).exists()
 
 
 def keys_of(subset: Subset) -> set[str | None]:
