@@ -17,17 +17,16 @@ from scipy.stats import binom
 from memo_assets.checks.verdict import Verdict, not_judged, numbered, seeds_named, span
 from memo_assets.config import Study
 from memo_assets.store.files import read_json
-from memo_assets.store.layout import Layout
+from memo_assets.store.layout import SEED_IN_NAME, Layout
 
 FALSE_ALARM = 0.01
 """Probability that any model that answers by chance passes for one that has learned."""
 
-_SEED = r"regexp_extract(filename, 'seed=(\d+)\.parquet$', 1)::INTEGER"
 _READ = "read_parquet({}, hive_partitioning = false, filename = true)"
 # A sum is finite just where all numbers in it are (infinities cancel to nan), but for nulls, which only a count leaves out.
 _ROWS = f"""
 CREATE VIEW answers AS
-SELECT {_SEED} AS seed, split_seed, epoch, l.sample_id, n_options IS NOT NULL AS is_known,
+SELECT {SEED_IN_NAME} AS seed, split_seed, epoch, l.sample_id, n_options IS NOT NULL AS is_known,
        isfinite(loss) AND isfinite(logit_gap) AND isfinite(list_sum(option_logits))
          AND len(option_logits) = n_options AND list_count(option_logits) = n_options {{queries}} AS is_whole
 FROM {_READ.format("$logits")} l LEFT JOIN samples USING (sample_id)
@@ -206,9 +205,9 @@ def _accuracies(
 ) -> dict[str, Any]:
     """Per model: training samples, right answers at the last checkpoint and at the first, chance, and distinct labels."""
     query = f"""
-    WITH masks AS (SELECT {_SEED} AS seed, sample_id FROM {_READ.format("$masks")}),
+    WITH masks AS (SELECT {SEED_IN_NAME} AS seed, sample_id FROM {_READ.format("$masks")}),
     answers AS (
-      SELECT {_SEED} AS seed, epoch, sample_id, isfinite(logit_gap) AND logit_gap > 0 AS is_right
+      SELECT {SEED_IN_NAME} AS seed, epoch, sample_id, isfinite(logit_gap) AND logit_gap > 0 AS is_right
       FROM {_READ.format("$logits")} WHERE epoch IN ($first, $last)
     ), scored AS (
       SELECT seed, count(*) FILTER (epoch = $last) AS n, count(*) FILTER (epoch = $last AND is_right) AS n_right,

@@ -12,13 +12,13 @@ from scipy.stats import binom
 
 from memo_assets.checks.verdict import Verdict, not_judged, numbered, seeds_named, span
 from memo_assets.config import Shadows
-from memo_assets.store.layout import Layout
+from memo_assets.store.layout import SEED_IN_NAME, Layout
 
 FALSE_ALARM = 1e-6
 """Probability that any sample of sound split masks lies outside the bounds."""
 
-_MASKS = r"""
-SELECT regexp_extract(filename, 'seed=(\d+)\.parquet$', 1)::INTEGER AS split_seed, sample_id
+_MASKS = f"""
+SELECT {SEED_IN_NAME} AS split_seed, sample_id
 FROM read_parquet(?, hive_partitioning = false, filename = true)
 """
 

@@ -8,6 +8,9 @@ WAREHOUSE_VARIABLE = "MEMO_WAREHOUSE"
 DATABASE_NAME = "memo.duckdb"
 TRIGGER_FOLDER = "trigger"  # of a checkpoint at a model's own trigger, whose epoch may be close to another's
 
+SEED_IN_NAME = r"regexp_extract(filename, 'seed=(\d+)\.parquet$', 1)::INTEGER"
+"""The split seed in the name of a file, in SQL; read_parquet takes `filename = true`."""
+
 
 def warehouse_dir() -> Path:
     """The warehouse directory: MEMO_WAREHOUSE, else `warehouse/` beside the project's workspace.yaml or here.

@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 
 from memo_assets.store.files import read_json
-from memo_assets.store.layout import Layout
+from memo_assets.store.layout import SEED_IN_NAME, Layout
 from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import WarehouseError, replace_rows
 
@@ -64,7 +64,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
         "split_masks": replace_rows(
             connection,
             "split_masks",
-            "SELECT ? AS study, regexp_extract(filename, 'seed=(\\d+)\\.parquet$', 1)::INTEGER AS split_seed, "
+            f"SELECT ? AS study, {SEED_IN_NAME} AS split_seed, "
             "sample_id, file_row_number AS position "
             "FROM read_parquet(?, hive_partitioning = false, filename = true, file_row_number = true)",
             [layout.study, masks],
