@@ -1,0 +1,1 @@
+"""Measurements behind every claim of speed: ratios of two things that are timed in turn in one run."""
