@@ -125,6 +125,46 @@ def unproven(instance: dg.DagsterInstance, study: Study, assets: Iterable[str]) 
     return [check for check, record in latest if record is None or record.status != Status.SUCCEEDED]
 
 
+@dataclass(frozen=True)
+class Fault:
+    """What a blocking check found broken when it last ran.
+
+    Attributes:
+        asset: whose check it is.
+        sentence: asset, check and what it found.
+        seeds: split seeds at fault; None where the fault is not of single seeds.
+    """
+
+    asset: str
+    sentence: str
+    seeds: frozenset[int] | None
+
+
+def faults_above(instance: dg.DagsterInstance, study: Study, name: str) -> list[Fault]:
+    """What blocking checks of all assets above one found broken when they last ran, in whatever run that was.
+
+    Args:
+        instance: with the record.
+        study: the study.
+        name: the asset that builds on them.
+    """
+    # A check that two assets have asks the same of both: the later answer counts.
+    answers = [
+        (record.id, check, record.evaluation)
+        for check, record in _latest(instance, study, _all_upstream(study, name))
+        if record is not None and record.status in (Status.SUCCEEDED, Status.FAILED)
+    ]
+    last = {check.name: (check, evaluation) for _, check, evaluation in sorted(answers, key=lambda a: a[0])}
+    faults = []
+    for check, evaluation in last.values():
+        if evaluation is None or evaluation.passed:
+            continue
+        at_fault: Any = evaluation.metadata.get(SEEDS_AT_FAULT)
+        seeds = None if at_fault is None else frozenset(at_fault.value)
+        faults.append(Fault(check.asset, f"{check.asset}, {check.name}: {evaluation.description}", seeds))
+    return faults
+
+
 def require_passed(instance: dg.DagsterInstance, study: Study, name: str, seeds: Sequence[int]) -> None:
     """Refuse to build on what a blocking check found broken, in whatever run that was.
 
@@ -139,20 +179,11 @@ def require_passed(instance: dg.DagsterInstance, study: Study, name: str, seeds:
     Raises:
         dagster.Failure: the message has the sentence of every such check.
     """
-    # A check that two assets have asks the same of both: the later answer counts.
-    answers = [
-        (record.id, check, record.evaluation)
-        for check, record in _latest(instance, study, _all_upstream(study, name))
-        if record is not None and record.status in (Status.SUCCEEDED, Status.FAILED)
+    sentences = [
+        fault.sentence
+        for fault in faults_above(instance, study, name)
+        if fault.seeds is None or not fault.seeds.isdisjoint(seeds)
     ]
-    last = {check.name: (check, evaluation) for _, check, evaluation in sorted(answers, key=lambda a: a[0])}
-    sentences = []
-    for check, evaluation in last.values():
-        if evaluation is None or evaluation.passed:
-            continue
-        at_fault: Any = evaluation.metadata.get(SEEDS_AT_FAULT)
-        if at_fault is None or not set(seeds).isdisjoint(at_fault.value):
-            sentences.append(f"{check.asset}, {check.name}: {evaluation.description}")
     if sentences:
         raise dg.Failure(
             f"{study.name}/{name} is not run, for checks of what it reads have failed. {'; '.join(sentences)}. When that "

@@ -47,7 +47,7 @@ def _definition(study: Study, check: Check) -> dg.AssetChecksDefinition:
         additional_deps=[asset_key(study, "samples")] if check.asset == "base_model" else None,
     )
     def judge(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
-        verdict, kept = _judged(context.instance, study, check)
+        verdict, kept = _judged_or_unreadable(context.instance, study, check)
         if not verdict.passed:
             (context.log.error if check.blocking else context.log.warning)(verdict.sentence)
         if verdict.seeds:
@@ -60,6 +60,25 @@ def _definition(study: Study, check: Check) -> dg.AssetChecksDefinition:
         )
 
     return judge
+
+
+def _judged_or_unreadable(
+    instance: dg.DagsterInstance, study: Study, check: Check
+) -> tuple[Verdict, dict[str, Any]]:
+    """What a check finds; a file or table that cannot be read fails the check, and not the whole step."""
+    import duckdb
+    from pyarrow import ArrowException
+    from safetensors import SafetensorError
+
+    try:
+        return _judged(instance, study, check)
+    except (OSError, ValueError, ArrowException, SafetensorError, duckdb.Error) as error:
+        said = str(error).strip().rstrip(".")
+        sentence = (
+            f"what {check.asset} left cannot be read: {type(error).__name__}: {said}. Materialize {check.asset} again, or "
+            "execute this check again if what hindered it has passed"
+        )
+        return Verdict(passed=False, sentence=sentence), {}
 
 
 def _judged(instance: dg.DagsterInstance, study: Study, check: Check) -> tuple[Verdict, dict[str, Any]]:

@@ -25,8 +25,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
     @study_asset(study, "shadow_logits", pool=POOL)
     def shadow_logits(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        from memo_assets.store.files import content_hash
-        from memo_assets.store.load import load_block
+        from memo_assets.store.load import block_version, load_block
         from memo_assets.store.provenance import record_provenance
         from memo_assets.store.tables import publish
 
@@ -35,9 +34,8 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         versions, rows = {}, {}
         with publish() as connection:
             for partition, seeds in wanted.items():
-                files = [layout.logits(seed) for seed in seeds] + [layout.split_mask(seed) for seed in seeds]
                 rows[partition] = load_block(connection, layout, seeds)
-                versions[partition] = content_hash(*files)
+                versions[partition] = block_version(layout, seeds)
                 record_provenance(
                     connection,
                     study.name,

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 import dagster as dg
 
-from memo_assets.automation.conditions import Watch, condition
+from memo_assets.automation.conditions import condition
+from memo_assets.automation.watch import Watch
 from memo_assets.config import Study
 from memo_assets.graph import steps
 

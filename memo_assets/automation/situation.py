@@ -12,6 +12,7 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.data_version import StaleStatus
 
+from memo_assets.assets.check_records import faults_above
 from memo_assets.assets.spec import asset_key
 from memo_assets.config import GpuStep, Study
 from memo_assets.graph import Step, steps
@@ -92,10 +93,26 @@ class Situation:
             self._busy[name] = runs.compute_union(backfills)
         return self._busy[name]
 
+    def distrusted(self, name: str, *, but: AbstractSet[str] = frozenset()) -> Subset:
+        """What of an asset would be built on something that a blocking check found broken when it last ran.
+
+        Args:
+            name: a GPU-bound asset.
+            but: assets above it whose checks do not count, since they are made again first.
+        """
+        full = self.view.get_full_subset(key=self.key(name))
+        seeds: set[str | None] = set()
+        for fault in faults_above(self.view.instance, self.study, name):
+            if fault.asset not in but:
+                if fault.seeds is None or not full.is_partitioned:
+                    return full
+                seeds |= {str(seed) for seed in fault.seeds}
+        return self.subset(name, seeds)
+
     async def seeds_for_a_night(self, most: int | None) -> set[str | None]:
         """The split seeds whose GPU-bound assets are to be redone: needing work, not in progress.
 
-        Those that failed come last, so that a seed that fails every night does not keep the others waiting.
+        Those that failed, or build on what a check found broken, come last, so that they do not keep the others waiting.
 
         Args:
             most: how many at most; None: all.
@@ -105,7 +122,7 @@ class Situation:
         busy: set[str] = set()
         for name in BY_SEED:
             wanted |= _keys(await self.needs(name))
-            failed |= _keys(await self.failed(name))
+            failed |= _keys((await self.failed(name)).compute_union(self.distrusted(name)))
             busy |= _keys(await self.busy(name))
         seeds = sorted(wanted - busy, key=lambda seed: (seed in failed, int(seed)))
         return set(seeds[:most])

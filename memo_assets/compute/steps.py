@@ -145,7 +145,7 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             "steps": log[-1]["step"],
             "train_samples": int(rows.shape[1]),
             "last_train_loss": log[-1]["train_loss_mean"],
-            "packed_with": len(item.seeds),
+            "trained_with": seeds_in_words(item.seeds),
             **cut,
         }
         if triggers := [entry["epoch"] for entry in log if entry.get("is_trigger")]:

@@ -3,11 +3,13 @@
 All functions take a connection of `tables.publish`, so that what they change is published at once or not at all.
 """
 
+import hashlib
+import json
 from pathlib import Path
 
 import duckdb
 
-from memo_assets.store.files import read_json
+from memo_assets.store.files import content_hash, read_json
 from memo_assets.store.layout import SEED_IN_NAME, Layout
 from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import WarehouseError, replace_rows
@@ -82,6 +84,19 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     values = [[entry[name] for entry in entries] for name in names]
     rows["checkpoints"] = replace_rows(connection, "checkpoints", query, [layout.study, *values], where=where)
     return rows
+
+
+def block_version(layout: Layout, seeds: list[int]) -> str:
+    """Hash of all that `load_block` loads for a block of split seeds: logits, split masks, checkpoint facts.
+
+    Raises:
+        OSError: a file of the block is missing.
+    """
+    files = [layout.logits(seed) for seed in seeds] + [layout.split_mask(seed) for seed in seeds]
+    # Of the training logs only what is loaded counts: the rest says which models were trained together.
+    entries = [read_json(layout.training_log(seed))["checkpoints"] for seed in seeds]
+    facts = json.dumps(entries, sort_keys=True)
+    return hashlib.sha256(f"{content_hash(*files)} {facts}".encode()).hexdigest()[:32]
 
 
 def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, *, where: dict) -> int:

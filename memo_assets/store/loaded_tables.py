@@ -116,7 +116,7 @@ LOADED_TABLES = (
             Column(
                 "data_version",
                 "VARCHAR",
-                "Hash of the content of the Parquet files that the rows are in too.",
+                "Hash of the content of the files that the rows are in too.",
             ),
             Column(
                 "input_versions",

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from memo_assets.assets.check_records import SEEDS_AT_FAULT
 from memo_assets.automation.situation import BY_SEED
 from memo_assets.compute.local import LocalExecutor
 from memo_assets.config import Study
@@ -196,6 +197,41 @@ def test_a_failed_seed_is_tried_once_a_night_after_all_others(
         {}
     ] * 3  # it was not carried out, so it failed again
     assert sensor.night(2) == {"adapters": {"1"}}
+
+
+def test_nothing_is_built_on_split_seeds_that_a_check_found_broken(instance: Instance) -> None:
+    def judged(*seeds: int) -> None:
+        key = dg.AssetKey(["toy", "adapters"])
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=key,
+                check_name="weights_changed",
+                passed=not seeds,
+                metadata={SEEDS_AT_FAULT: list(seeds)} if seeds else {},
+                blocking=True,
+            )
+        )
+
+    for seed in (2, 4):
+        Layout.of("toy").output("logits", seed).unlink()
+    judged(4)
+    sensor = Sensor(toy(nightly={"max_seeds_per_night": 1}), instance)
+    sensor.evening()
+    assert sensor.night() == {"logits": {"2"}}
+    assert [sensor.later(1), sensor.night(1)] == [{}, {"logits": {"2"}}]  # it was not carried out
+    sensor = Sensor(toy(), instance)
+    sensor.evening()
+    assert sensor.night(2) == {"logits": {"2"}}
+    Layout.of("toy").output("adapters", 4).unlink()
+    assert sensor.later(1, 2) == {}  # no night
+    assert sensor.night(3) == {
+        "adapters": {"4"},
+        "logits": {"2", "4"},
+    }  # what is at fault is made again first
+    judged()
+    sensor = Sensor(toy(), instance)
+    sensor.evening(4)
+    assert sensor.night(4) == {"adapters": {"4"}, "logits": {"2", "4"}}
 
 
 def test_what_needs_no_gpu_and_fails_is_tried_again_after_a_change_or_at_night(

@@ -124,6 +124,24 @@ def test_samples_are_judged_in_their_run_and_when_raw_data_change_under_them(
         require_passed(instance, of, "adapters", [0])
 
 
+def test_a_file_that_cannot_be_read_fails_the_check_and_not_the_step(instance: dg.DagsterInstance) -> None:
+    of = study(DIGITS)
+    assert run(of, instance, ["raw_dataset", "samples"]).success
+    layout = Layout.of(of.name)
+    layout.samples.write_bytes(layout.samples.read_bytes()[:-100])
+    warned = check(of, instance, "samples", "rows_in_warehouse")
+    assert not warned.passed
+    assert warned.severity == dg.AssetCheckSeverity.WARN
+    assert str(warned.description).startswith("what samples left cannot be read: ArrowInvalid: ")
+    assert str(warned.description).endswith(
+        "Materialize samples again, or execute this check again if what hindered it has passed"
+    )
+    blocked = check(of, instance, "samples", "ids_unique_and_stable")
+    assert (blocked.passed, blocked.blocking) == (False, True)
+    with pytest.raises(dg.Failure, match="samples, ids_unique_and_stable: what samples left cannot be read"):
+        require_passed(instance, of, "adapters", [0])
+
+
 def test_masks_are_judged_over_all_models_recorded_and_stop_what_is_below(
     instance: dg.DagsterInstance,
 ) -> None:

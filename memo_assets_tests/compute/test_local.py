@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from memo_assets.compute import local
-from memo_assets.compute.items import ItemResult, Progress, WorkItem
+from memo_assets.compute.items import ItemResult, Progress, WorkItem, seeds_in_words
 from memo_assets.compute.ledger import Entry, RunName
 from memo_assets.compute.local import LocalExecutor
 from memo_assets.compute.outcomes import Outcome, Silent, Watcher
@@ -94,7 +94,7 @@ def test_training_in_packs(trained: Trained) -> None:
             assert result.data_version == content_hash(*(layout.adapter(seed, epoch) for epoch in (0, 1, 2)))
             assert result.facts["steps"] == 10
             assert result.facts["train_samples"] == 40
-            assert result.facts["packed_with"] == 2
+            assert result.facts["trained_with"] == seeds_in_words(outcome.item.seeds)
             log = read_json(layout.training_log(seed))["checkpoints"]
             assert [(entry["epoch"], entry["step"]) for entry in log] == [(0, 0), (1, 5), (2, 10)]
             assert log[0]["train_loss_mean"] is None

@@ -8,7 +8,7 @@ import pytest
 
 from memo_assets.store.files import read_json, write_json, write_parquet
 from memo_assets.store.layout import Layout
-from memo_assets.store.load import load_block, load_parquet, load_samples
+from memo_assets.store.load import block_version, load_block, load_parquet, load_samples
 from memo_assets.store.tables import WarehouseError, publish, reading
 
 from .small_study import loss, write_logits, write_samples, write_seed, write_study
@@ -71,6 +71,19 @@ def test_a_checkpoint_at_a_trigger_is_marked(layout: Layout) -> None:
     assert load_all(layout)["checkpoints"] == 5
     assert ask("SELECT split_seed, epoch, step FROM checkpoints WHERE is_trigger") == [(1, 0.625, 2)]
     assert ask("SELECT count(*) FROM checkpoints WHERE NOT is_trigger") == [(4,)]
+
+
+def test_a_block_has_another_version_when_anything_that_is_loaded_changes(layout: Layout) -> None:
+    version = block_version(layout, [0, 1])
+    log = read_json(layout.training_log(1))
+    write_json(layout.training_log(1), {**log, "item": "trained with others"})
+    assert block_version(layout, [0, 1]) == version
+    log["checkpoints"][-1]["train_loss_mean"] += 1e-9
+    write_json(layout.training_log(1), log)
+    changed = block_version(layout, [0, 1])
+    mask = pq.read_table(layout.split_mask(0))
+    write_parquet(layout.split_mask(0), mask.slice(1))
+    assert len({version, changed, block_version(layout, [0, 1]), block_version(layout, [1])}) == 4
 
 
 def test_loading_twice_doubles_nothing_and_takes_what_is_new(layout: Layout) -> None:
