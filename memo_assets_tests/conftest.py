@@ -6,6 +6,14 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """In one process go the tests of a file, and all that look at the demo studies: these are made once."""
+    for item in items:
+        demo = "platform" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("demo" if demo else str(item.path)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty folder in the place of the user's own studies, which tests neither read nor change."""

@@ -137,11 +137,11 @@ class Web:
         self.wait_until(lambda: self.status(run) in (status, *ended), seconds)
         assert self.status(run) == status
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float, *, every: float = 0.3) -> None:
         until = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < until, Path(self.log.name).read_text()[-3000:]
-            time.sleep(0.3)
+            time.sleep(every)
 
     def close(self) -> None:
         os.killpg(self._process.pid, signal.SIGTERM)

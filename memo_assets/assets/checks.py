@@ -56,7 +56,11 @@ def _definition(study: Study, check: Check) -> dg.AssetChecksDefinition:
             passed=verdict.passed,
             severity=severity,
             description=verdict.sentence,
-            metadata={**verdict.facts, **kept},
+            # A count of faults that is 0 tells nothing that `passed` does not, and would be plotted for ever.
+            metadata={
+                **{name: value for name, value in verdict.facts.items() if type(value) is not int or value},
+                **kept,
+            },
         )
 
     return judge

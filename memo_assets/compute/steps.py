@@ -142,10 +142,9 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             replace_folder(folder, layout.adapters(seed))
         log = read_json(layout.training_log(seed))["checkpoints"]
         facts = {
-            "steps": log[-1]["step"],
-            "train_samples": int(rows.shape[1]),
-            "last_train_loss": log[-1]["train_loss_mean"],
-            "trained_with": seeds_in_words(item.seeds),
+            "last_train_loss": round(log[-1]["train_loss_mean"], 6),
+            # One text: numbers that are the same for all seeds would be plotted as flat lines.
+            "training": f"{log[-1]['step']:,} steps on {rows.shape[1]:,} samples; pack of {seeds_in_words(item.seeds)}",
             **cut,
         }
         if triggers := [entry["epoch"] for entry in log if entry.get("is_trigger")]:

@@ -1,5 +1,6 @@
 """A night with the real web server and daemon, shortened: cron says every minute."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from dagster._core.execution.backfill import BulkActionsFilter, PartitionBackfil
 
 from memo_assets.automation.sensor import NIGHTLY_TAG
 from memo_assets.compute.local import LocalExecutor
+from memo_assets.config import Study
+from memo_assets.definitions import build_defs
+from memo_assets.status import study_state
 from memo_assets_tests.automation.conftest import run, toy
 from memo_assets_tests.automation.test_everything import targets
 from memo_assets_tests.web import Web
@@ -36,9 +40,23 @@ def nightly_backfills(instance: dg.DagsterInstance) -> list[PartitionBackfill]:
     return list(instance.get_backfills(filters=filters, limit=10))
 
 
-def test_missing_seeds_are_one_backfill_of_exactly_these_seeds(
-    web: Web, instance: dg.DagsterInstance
-) -> None:
+def seeds_by_backfill(instance: dg.DagsterInstance, study: Study) -> list[set[str | None]]:
+    """Split seeds whose adapters each night redid, first night first; logits go with them."""
+    found = []
+    for backfill in reversed(nightly_backfills(instance)):
+        asked = targets(study, backfill)
+        if "adapters" in asked:
+            assert asked["logits"] == asked["adapters"]
+            found.append(asked["adapters"])
+    return found
+
+
+def fresh(instance: dg.DagsterInstance, study: Study) -> bool:
+    return not any(state.todo for state in study_state(study, build_defs([study]), instance))
+
+
+@pytest.mark.timeout(900)
+def test_a_gap_then_a_changed_field_then_nothing_to_do(web: Web, instance: dg.DagsterInstance) -> None:
     # The job of the launchpad, of another study, while the night is waited for.
     launched = web.launch_job("other__everything")
     web.wait_for(launched, "SUCCESS", 60)
@@ -63,3 +81,21 @@ def test_missing_seeds_are_one_backfill_of_exactly_these_seeds(
     assert found is not None
     assert found.tags["dagster/backfill"] == backfill.backfill_id
     assert found.tags[NIGHTLY_TAG] == "toy"
+
+    web.wait_until(lambda: fresh(instance, web.study), 120, every=5)
+
+    # Another field of the study file: all seeds are stale, of which a night takes five.
+    bounded = {**EVERY_MINUTE, "max_seeds_per_night": 5}
+    changed = toy(nightly=bounded, **{**MORE, "training.learning_rate": 0.02})
+    web.change(changed)
+    web.wait_until(lambda: fresh(instance, changed), 400, every=5)
+    first, *nights = seeds_by_backfill(instance, changed)
+    assert first == missing
+    assert nights == [{"0", "1", "2", "3", "4"}, {"5", "6", "7"}]
+
+    # Nights come, and there is nothing to do.
+    done = instance.get_runs_count()
+    time.sleep(70)
+    assert instance.get_runs_count() == done
+    assert seeds_by_backfill(instance, changed) == [first, *nights]
+    assert fresh(instance, changed)

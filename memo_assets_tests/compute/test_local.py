@@ -92,9 +92,8 @@ def test_training_in_packs(trained: Trained) -> None:
         assert left == {"item.json", "log.txt", "progress.json", "result.json"}
         for seed, result in outcome.result.seeds.items():
             assert result.data_version == content_hash(*(layout.adapter(seed, epoch) for epoch in (0, 1, 2)))
-            assert result.facts["steps"] == 10
-            assert result.facts["train_samples"] == 40
-            assert result.facts["trained_with"] == seeds_in_words(outcome.item.seeds)
+            seeds = seeds_in_words(outcome.item.seeds)
+            assert result.facts["training"] == f"10 steps on 40 samples; pack of {seeds}"
             log = read_json(layout.training_log(seed))["checkpoints"]
             assert [(entry["epoch"], entry["step"]) for entry in log] == [(0, 0), (1, 5), (2, 10)]
             assert log[0]["train_loss_mean"] is None

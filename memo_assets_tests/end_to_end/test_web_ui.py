@@ -1,28 +1,36 @@
-"""The web UI of a materialized study in Chromium: seen, clicked, a study changed and brought up to date again."""
+"""The web UI over the demo in Chromium: seen, clicked, a study changed and brought up to date again."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Response, expect
 
-from memo_assets_tests.ui.web_ui import NAME, WebUi
+from memo_assets_tests.end_to_end.conftest import Platform
+from memo_assets_tests.end_to_end.web_ui import WebUi
 
 pytestmark = pytest.mark.slow
 
 # Kept after the tests, to be looked at; git ignores it.
 SCREENSHOTS = Path(__file__).parents[2] / "test_artifacts" / "ui"
+NAME, MODELS = "cities", 16
 GROUP = f"/locations/memo_assets/asset-groups/{NAME}"
 
 
 @pytest.fixture(scope="module")
-def ui(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
-    """The UI over a study with four models, all of it fresh."""
-    made = WebUi(tmp_path_factory.mktemp("ui"), SCREENSHOTS)
-    made.memo("demo", NAME)
+def ui(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Iterator[WebUi]:
+    """`make ui` with both demo studies materialized."""
+    assert platform.studies[NAME].shadows.models == MODELS
+    folder = tmp_path_factory.mktemp("ui")
+    made = WebUi(folder, SCREENSHOTS, platform.warehouse, platform.studies.values())
     with made.served():
         yield made
+
+
+def tells_states(answer: Response) -> bool:
+    """Whether the UI has asked what of the assets on a page is materialized, and been told."""
+    return "AssetGraphLiveQuery" in (answer.request.post_data or "")
 
 
 def materialize_missing(page: Page, ui: WebUi, name: str) -> None:
@@ -38,14 +46,18 @@ def materialize_missing(page: Page, ui: WebUi, name: str) -> None:
     page.get_by_text(re.compile(r"^Launch (run|backfill|1 run)")).last.click()
     page.get_by_text("Launch runs to materialize").wait_for(state="hidden")
     ui.open(page, f"/assets/{NAME}/{name}?view=partitions")
-    page.get_by_text("Materialized (5)").wait_for()
+    page.get_by_text(f"Materialized ({MODELS + 1})").wait_for()
     expect(page.get_by_text("Failed (0)")).to_be_visible()
+    page.get_by_placeholder("Filter by name").fill(str(MODELS))
+    page.get_by_text(str(MODELS), exact=True).first.click()
+    page.get_by_text("dagster/").or_(page.get_by_text("seconds")).first.wait_for()
     ui.keep(page, f"{name}_green")
 
 
 def test_a_person_looks_at_a_study_and_brings_it_up_to_date(ui: WebUi) -> None:
     with ui.page() as page:
-        ui.open(page, f"{GROUP}/lineage")
+        with page.expect_response(tells_states):
+            ui.open(page, f"{GROUP}/lineage")
         for name in ("samples", "adapters", "shadow_logits", "memorization", "report"):
             page.get_by_text(name, exact=True).first.wait_for()
         ui.keep(page, "lineage")
@@ -71,7 +83,7 @@ def test_a_person_looks_at_a_study_and_brings_it_up_to_date(ui: WebUi) -> None:
         ui.keep(page, "check")
 
         # One model more: a partition is missing, and labels of fewer models are stale.
-        ui.change(shadows__models=5)
+        ui.change(NAME, {"shadows.models": MODELS + 1})
         ui.open(page, f"{GROUP}/lineage")
         page.get_by_text("Reload definitions").click()
         page.get_by_text(re.compile("Definitions reloaded|reloaded", re.IGNORECASE)).first.wait_for()

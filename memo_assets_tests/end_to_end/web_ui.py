@@ -1,13 +1,14 @@
-"""`memo ui` over a small study of the user's own, and a browser that looks at it."""
+"""`make ui` in a copy of the project, and a browser that looks at it."""
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,70 +16,65 @@ from typing import Any
 import yaml
 from playwright.sync_api import Page, expect, sync_playwright
 
+from memo_assets.config import Study
 from memo_assets.figures.render import find_browser
-from memo_assets_tests.studies import DIGITS, changed, write_study
+from memo_assets.store.layout import project_root
+from memo_assets_tests.studies import changed, write_study
 
-NAME = "corner"
 SECONDS = 120  # for whatever the machine does in between
 # A root user's browser has no sandbox; nothing but the page is asked for.
 _BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync"]
+# A copy has its warehouse and its own studies beside it, as a checkout has.
+_ELSEWHERE = ("MEMO_WAREHOUSE", "MEMO_STUDIES", "DAGSTER_HOME", "BROWSER_PATH")
 
 
 class WebUi:
-    """A study file, a warehouse, and the web UI over both.
+    """A copy of the project with a warehouse that is made already, and the web UI over both.
 
     Args:
         folder: where all of it goes.
         screenshots: where pictures of the pages are kept.
+        warehouse: what is in the warehouse, records and all.
+        studies: settings that take the place of those of the studies of the same names.
     """
 
-    def __init__(self, folder: Path, screenshots: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, screenshots: Path, warehouse: Path, studies: Iterable[Study]) -> None:
+        self.project = folder / "project"
         self.screenshots = screenshots
-        self.file = write_study(
-            folder / "studies" / NAME,
-            changed(DIGITS, {"name": NAME, "title": "A corner of the digits", "show_text": True}),
-        )
+        without = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(project_root() / "memo_assets", self.project / "memo_assets", ignore=without)
+        for name in ("Makefile", "pyproject.toml", "constraints.txt", "workspace.yaml"):
+            shutil.copy2(project_root() / name, self.project)
+        shutil.copytree(warehouse, self.project / "warehouse")
+        for study in studies:
+            write_study(self._folder(study.name), study.model_dump(mode="json"))
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        self._environment = {
-            **os.environ,
-            "MEMO_STUDIES": str(folder / "studies"),
-            "MEMO_WAREHOUSE": str(folder / "warehouse"),
-            "DAGSTER_HOME": str(folder / "warehouse" / "dagster_home"),
-            "PYTHONWARNINGS": "ignore",
-        }
+            self._port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
 
-    def memo(self, *arguments: str) -> None:
-        """Run a command of `memo` to its end."""
-        done = subprocess.run(
-            [sys.executable, "-m", "memo_assets.cli", *arguments],
-            check=False,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+    def change(self, name: str, changes: dict[str, Any]) -> None:
+        """Other values in a study file, by dotted field."""
+        file = self._folder(name) / "defs.yaml"
+        attributes = yaml.safe_load(file.read_text(encoding="utf-8"))["attributes"]
+        write_study(file.parent, changed(attributes, changes))
 
-    def change(self, **fields: Any) -> None:
-        """Other values in the study file, by dotted field."""
-        attributes = yaml.safe_load(self.file.read_text())["attributes"]
-        write_study(
-            self.file.parent,
-            changed(attributes, {key.replace("__", "."): value for key, value in fields.items()}),
-        )
+    def _folder(self, study: str) -> Path:
+        return self.project / "memo_assets" / "studies" / study
 
     @contextmanager
     def served(self) -> Iterator[None]:
-        """`memo ui`, as long as the block lasts."""
-        log = self.folder / "ui.log"
-        port = self.url.rpartition(":")[2]
+        """`make ui`, as long as the block lasts, with what is installed already."""
+        log = self.project / "ui.log"
+        installed = Path(sys.prefix)
+        command = ["make", f"VENV={installed}", f"PORT={self._port}", "-o", f"{installed}/.ready", "ui"]
+        environment = {key: value for key, value in os.environ.items() if key not in _ELSEWHERE}
+        environment |= {"PYTHONPATH": str(self.project), "PYTHONWARNINGS": "ignore"}
         with log.open("w") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "memo_assets.cli", "ui", "--port", port],
-                env=self._environment,
+                command,
+                cwd=self.project,
+                env=environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

@@ -1,1 +1,0 @@
-"""The web UI as a person uses it, in a real browser."""
