@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from dagster._core.definitions.data_version import SKIP_PARTITION_DATA_VERSION_DEPENDENCY_THRESHOLD
 from sqlalchemy import Engine, event
 
-from memo_assets.assets.spec import blocks
+from memo_assets.assets.spec import asset_key, blocks
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.graph import steps
@@ -39,14 +40,14 @@ class Many:
 
 @pytest.fixture(scope="module", params=[100, 1000])
 def many(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Many]:
-    """Its logits were made, loaded and labelled; with a hundred models, the split masks too."""
+    """Its split masks and logits were made, the logits loaded and labelled; its adapters were not."""
     folder = tmp_path_factory.mktemp(f"many{request.param}")
     study, words = make(attributes(folder, shadows__models=request.param, shadows__block=25)), Words()
     every = ("0", str(request.param - 1))
     with pytest.MonkeyPatch.context() as patch, dg.DagsterInstance.ephemeral() as instance:
         patch.setenv("MEMO_WAREHOUSE", str(folder / "warehouse"))
         assert materialize(study, words, instance, "raw_dataset", "samples", "base_model")
-        for name in ("split_masks", "logits") if request.param == 100 else ("logits",):
+        for name in ("split_masks", "logits"):
             assert materialize(study, words, instance, name, partitions=every)
         names = list(blocks(study))
         assert materialize(study, words, instance, "shadow_logits", partitions=(names[0], names[-1]))
@@ -137,3 +138,19 @@ def test_blocks_that_dagster_cannot_follow_are_refused(
     settings = changed(DIGITS, {f"shadows.{field}": value for field, value in changes.items()})
     with pytest.raises(StudyError, match=message):
         read_study(write_study(tmp_path, settings))
+
+
+def test_a_night_asks_for_all_seeds_without_a_query_each(many: Many) -> None:
+    nightly = Study.model_validate({**many.study.model_dump(), "nightly": {}})
+    definitions, evening = build_defs([nightly]), datetime(2031, 5, 1, 1, tzinfo=UTC)
+    tick = dg.evaluate_automation_conditions(definitions, many.instance, evaluation_time=evening)
+    with counted() as queries:
+        night = dg.evaluate_automation_conditions(
+            definitions,
+            many.instance,
+            evaluation_time=evening + timedelta(hours=1, seconds=11),
+            cursor=tick.cursor,
+        )
+    wanted = night.get_requested_partitions(asset_key(many.study, "adapters"))
+    assert len(wanted) == many.study.shadows.models
+    assert len(queries) < 200
