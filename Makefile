@@ -39,7 +39,7 @@ demo: $(READY)
 	$(BIN)/memo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 3 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 ui: $(READY)
 	$(BIN)/memo ui --port $(PORT)

@@ -2,16 +2,26 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadFileScheduling
+
+# Tests that look at the demo studies, which are made once a process.
+_DEMO = ("end_to_end/test_results.py", "end_to_end/test_web_ui.py")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """In one process go the tests of a file, and all that look at the demo studies: these are made once."""
-    for item in items:
-        demo = "platform" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("demo" if demo else str(item.path)))
+class _ByFile(LoadFileScheduling):
+    """The tests of a file go to one process, and so do all of the demo studies."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::", 1)[0]
+        return "demo" if file.endswith(_DEMO) else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
+    """How `pytest -n` shares tests out. (`--dist loadgroup` of pytest-xdist 3.8 groups nothing under pytest 9.2.)"""
+    return _ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
