@@ -8,7 +8,7 @@ import pandas as pd
 
 from memo_assets.config import Scores
 from memo_assets.measures.mahalanobis import mahalanobis
-from memo_assets.measures.psmi import psmi
+from memo_assets.measures.psmi import psmi_of_layers
 from memo_assets.measures.smi import smi
 
 
@@ -34,9 +34,14 @@ def layer_scores_at(
     """
     samples, layers = [], []
     shared = shares_its_label(labels)
-    for layer in chosen_layers(settings.layers, len(hidden)):
+    chosen = chosen_layers(settings.layers, len(hidden))
+    scored = psmi_of_layers(
+        (hidden[layer - 1][shared] for layer in chosen),
+        labels[shared],
+        n_directions=settings.psmi_directions,
+    )
+    for layer, pointwise in zip(chosen, scored, strict=True):
         states = hidden[layer - 1]
-        pointwise = psmi(states[shared], labels[shared], n_directions=settings.psmi_directions)
         sliced = smi(states[shared], labels[shared], n_directions=settings.smi_directions)
         distance = mahalanobis(states, n_components=settings.mahalanobis_components)
         samples.append(

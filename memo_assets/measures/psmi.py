@@ -6,7 +6,7 @@ Here belong the score and what lets it run in flat memory; directions and checks
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +18,7 @@ from memo_assets.measures.directions import (
     direction_blocks,
     direction_tensor,
     hidden_tensor,
+    unit_directions,
 )
 
 if TYPE_CHECKING:
@@ -122,6 +123,39 @@ def psmi(
         if _settled(means) or sums.seen >= MAX_DIRECTIONS:
             break
     return sums.result()
+
+
+def psmi_of_layers(
+    layers: Iterable[ArrayLike | torch.Tensor],
+    labels: ArrayLike | torch.Tensor,
+    *,
+    n_directions: int | Literal["auto"] = 2000,
+    seed: int = 0,
+) -> Iterator[Psmi]:
+    """PSMI of several layers of one model, which share the directions: the values of `psmi` on each.
+
+    Args:
+        layers: of each layer [N, d], its hidden states; read one after another.
+        labels: [N], the label given to each sample.
+        n_directions: as in `psmi`.
+        seed: as in `psmi`.
+
+    Yields:
+        Psmi, layer after layer.
+
+    Raises:
+        ValueError: as `psmi`.
+    """
+    drawn: dict[int, np.ndarray] = {}
+    for hidden in layers:
+        if n_directions == "auto":
+            yield psmi(hidden, labels, n_directions="auto", seed=seed)
+            continue
+        states = hidden_tensor(hidden)
+        width = states.shape[1]
+        if width not in drawn:
+            drawn = {width: unit_directions(n_directions, width, seed)}
+        yield psmi(states, labels, directions=drawn[width])
 
 
 class _OverDirections:

@@ -1,4 +1,4 @@
-"""The warehouse's schema: all tables and views, and the SQL that makes them.
+"""The warehouse's schema: all tables, views and macros, and the SQL that makes them.
 
 What belongs here: the one description of the warehouse, from which the DDL, the comments in the database, the column
 schema shown in the web UI and the documentation are made. What does not: queries.
@@ -7,6 +7,7 @@ schema shown in the web UI and the documentation are made. What does not: querie
 from memo_assets.store.computed_tables import COMPUTED_TABLES
 from memo_assets.store.description import Column, Table
 from memo_assets.store.loaded_tables import LOADED_TABLES
+from memo_assets.store.macros import MACROS
 from memo_assets.store.views import VIEWS
 
 TABLES: dict[str, Table] = {table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES)}
@@ -22,7 +23,7 @@ def tables_of(asset: str) -> tuple[str, ...]:
 
 
 def ddl() -> list[str]:
-    """SQL statements that make every table, column and view that is not there yet, with comments."""
+    """SQL statements that make every table, column, view and macro that is not there yet, with comments."""
     statements = []
     for table in TABLES.values():
         columns = [f"{column.name} {column.type}" for column in table.columns]
@@ -40,6 +41,11 @@ def ddl() -> list[str]:
         statements.append(f"CREATE OR REPLACE VIEW {name} AS {view.query}")
         statements.append(f"COMMENT ON VIEW {name} IS {_quote(view.text)}")
         statements += _comments(name, view.columns)
+    for name, macro in MACROS.items():
+        statements.append(
+            f"CREATE OR REPLACE MACRO {name}({', '.join(macro.parameters)}) AS TABLE {macro.query}"
+        )
+        statements.append(f"COMMENT ON MACRO TABLE {name} IS {_quote(macro.comment)}")
     return statements
 
 

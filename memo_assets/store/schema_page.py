@@ -1,4 +1,4 @@
-"""The page that describes the warehouse: one section per table and view, made from a database's own catalog.
+"""The page that describes the warehouse: one section per table, view and macro, made from a database's own catalog.
 
 What belongs here: reading names, types, keys and comments back from DuckDB, and writing them as Markdown.
 """
@@ -7,6 +7,7 @@ import re
 
 import duckdb
 
+from memo_assets.store.macros import MACROS
 from memo_assets.store.schema import TABLES, VIEWS, ddl
 
 # The forms in which `description` puts comments together.
@@ -15,7 +16,7 @@ _TABLE_COMMENT = re.compile(
 )
 _COLUMN_COMMENT = re.compile(r"(?P<text>.*?)(?: Unit: (?P<unit>.+)\.)?", re.DOTALL)
 
-_HEAD = """# Tables and views of the warehouse
+_HEAD = """# Tables, views and macros of the warehouse
 
 Made by `make docs` from the comments in the database; `memo sql --schema` prints the same. In SQL, `duckdb_tables()`,
 `duckdb_views()` and `duckdb_columns()` have them in the column `comment`."""
@@ -30,7 +31,7 @@ def schema_page() -> str:
 
 
 def page_of(connection: duckdb.DuckDBPyConnection) -> str:
-    """The page of the tables and views that a database has, in the order of `schema`, in Markdown.
+    """The page of the tables, views and macros that a database has, in the order of `schema`, in Markdown.
 
     Args:
         connection: on the database.
@@ -49,7 +50,28 @@ def page_of(connection: duckdb.DuckDBPyConnection) -> str:
     parts.append("## Views")
     for name, comment in views:
         parts += _section(connection, name, comment, "")
+    macros = connection.execute(
+        "SELECT function_name, parameters, comment FROM duckdb_functions() "
+        "WHERE function_type = 'table_macro' AND NOT internal AND function_name IN (SELECT unnest(?))",
+        [[*MACROS]],
+    ).fetchall()
+    parts += ["## Macros"] if macros else []
+    for name, parameters, comment in macros:
+        parts += _macro_section(connection, name, parameters, comment)
     return "\n\n".join(parts) + "\n"
+
+
+def _macro_section(
+    connection: duckdb.DuckDBPyConnection, name: str, parameters: list[str], comment: str
+) -> list[str]:
+    """A macro's section; comments of its columns are not in the database, which keeps none."""
+    lines = ["| column | type | unit | meaning |", "|---|---|---|---|"]
+    kinds = {row[0]: row[1] for row in connection.execute(f"DESCRIBE FROM {name}('', 0)").fetchall()}
+    lines += [
+        f"| `{column.name}` | {kinds[column.name]} | {_cell(column.unit)} | {_cell(column.comment)} |"
+        for column in MACROS[name].columns
+    ]
+    return [f"### {name}", comment, f"`FROM {name}({', '.join(parameters)})`", "\n".join(lines)]
 
 
 def _relations(

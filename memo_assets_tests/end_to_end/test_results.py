@@ -30,10 +30,12 @@ from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import open_instance
 from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.catalog import PREDICTORS
+from memo_assets.measures.lira import log_lira
 from memo_assets.measures.stability import sizes
 from memo_assets.pipeline import run_comparison
 from memo_assets.status import study_state
 from memo_assets.store.layout import Layout
+from memo_assets.store.matrices import membership, shadows_at
 from memo_assets.store.schema import TABLES, tables_of
 from memo_assets.store.tables import publish, reading
 from memo_assets.study_file import load_studies
@@ -193,6 +195,37 @@ def test_log_lira_equals_scipy_on_the_tables(platform: Platform, name: str):
             target, outside.mean(), outside.std()
         )
         assert by_hand == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_log_lira_in_sql_is_that_of_the_labels_and_of_models_that_are_not_audited(
+    platform: Platform, name: str
+):
+    study = platform.studies[name]
+    found = query(
+        """
+        SELECT m.log_lira AS label, s.log_lira, m.n_in = s.n_in AND m.n_out = s.n_out AS same_models
+        FROM memorization m JOIN log_lira_of(?, 0) s USING (epoch, sample_id)
+        WHERE study = ? AND target_seed = 0 AND epoch > 0
+        """,
+        name,
+        name,
+    )
+    assert (
+        len(found)
+        == query("SELECT count(*) AS n FROM memorization WHERE study = ? AND epoch > 0", name)["n"][0]
+    )
+    assert found["same_models"].all()
+    np.testing.assert_allclose(found["log_lira"], found["label"], rtol=1e-9, atol=1e-9)
+    epoch, other = study.training.checkpoints[-1], 5
+    with reading() as connection:
+        models = study.shadows.models
+        gaps = shadows_at(connection, name, epoch, models).gaps
+        expected = log_lira(gaps, membership(connection, name, models), other)
+        own = connection.execute(
+            "SELECT log_lira FROM log_lira_of(?, ?) WHERE epoch = ? ORDER BY sample_id", [name, other, epoch]
+        ).fetchnumpy()["log_lira"]
+    np.testing.assert_allclose(own, expected[~np.isnan(expected)], rtol=1e-9, atol=1e-9)
 
 
 def test_logits_are_those_of_the_adapter_under_peft(platform: Platform):

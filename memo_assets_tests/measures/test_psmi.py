@@ -3,6 +3,7 @@
 from dataclasses import FrozenInstanceError
 from math import exp, log, pi
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import psmi as authors_package
@@ -14,7 +15,7 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 from memo_assets.measures import psmi as module
-from memo_assets.measures.psmi import Psmi, psmi
+from memo_assets.measures.psmi import Psmi, psmi, psmi_of_layers
 
 PUBLISHED = np.load(Path(__file__).parents[1] / "oracles" / "psmi.npz")
 STATISTICS = {"mean": "mean", "low": "min", "high": "max", "sd": "std"}
@@ -276,3 +277,17 @@ def test_auto_ends_where_scores_never_settle(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(module, "AUTO_CHANGE", -1.0)
     monkeypatch.setattr(module, "MAX_DIRECTIONS", 1500)
     assert psmi(hidden, labels, n_directions="auto").n_directions == 1500
+
+
+@pytest.mark.parametrize("n_directions", [50, "auto"])
+def test_layers_of_any_width_have_the_scores_that_each_has_alone(n_directions: int | Literal["auto"]) -> None:
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, 3, 40)
+    layers = [rng.normal(size=(40, width)) for width in (6, 6, 9, 6)]
+    together = list(psmi_of_layers(iter(layers), labels, n_directions=n_directions, seed=2))
+    assert len(together) == 4
+    for found, hidden in zip(together, layers, strict=True):
+        alone = psmi(hidden, labels, n_directions=n_directions, seed=2)
+        assert found.n_directions == alone.n_directions
+        for statistic in ("mean", "low", "high", "sd"):
+            np.testing.assert_array_equal(getattr(found, statistic), getattr(alone, statistic))

@@ -1,9 +1,10 @@
-"""The page of tables and views: what the repository holds is what the database says of itself."""
+"""The page of tables, views and macros: what the repository holds is what the database says of itself."""
 
 from pathlib import Path
 
 import duckdb
 
+from memo_assets.store.macros import MACROS
 from memo_assets.store.schema import TABLES, VIEWS
 from memo_assets.store.schema_page import page_of, schema_page
 from memo_assets.store.tables import publish, reading
@@ -22,14 +23,15 @@ def test_the_page_of_the_repository_is_that_of_an_empty_warehouse(warehouse: Pat
 
 def test_every_table_view_and_column_is_on_the_page() -> None:
     sections = {part.split("\n", 1)[0]: part for part in DOCS.read_text(encoding="utf-8").split("\n### ")[1:]}
-    assert list(sections) == [*TABLES, *VIEWS]
-    for name, described in {**TABLES, **VIEWS}.items():
+    assert list(sections) == [*TABLES, *VIEWS, *MACROS]
+    for name, described in {**TABLES, **VIEWS, **MACROS}.items():
         rows = [line for line in sections[name].splitlines() if line.startswith("| `")]
         assert rows == [
             f"| `{column.name}` | {column.type} | {column.unit} | {column.comment} |"
             for column in described.columns
         ]
     assert "Key: `study`, `sample_id` (PRIMARY KEY); written by the asset `samples`." in sections["samples"]
+    assert "`FROM log_lira_of(of_study, target)`" in sections["log_lira_of"]
     assert "`sample_id` (checked while loading); written by the asset `shadow_logits`." in sections["logits"]
 
 
