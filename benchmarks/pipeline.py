@@ -1,0 +1,116 @@
+"""What the pipeline costs beside its workers: the study `digits` with 101 models, from raw data to report.
+
+    python -m benchmarks.pipeline
+
+The study is run in a warehouse of its own through Dagster, as `memo demo` does. The time in which the run waits for a
+worker is taken off the wall time; what is left is Dagster, checks, loads, labels, judgement, figures and report. A
+second call, with nothing to do, and the load of the code location in a fresh process are timed too.
+"""
+
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Sequence
+from contextlib import closing
+
+from benchmarks.harness import Row, rounds_asked, write
+from memo_assets.compute.executor import Task
+from memo_assets.compute.local import LocalExecutor
+from memo_assets.compute.outcomes import Outcome, Silent, Watcher
+from memo_assets.config import Study
+from memo_assets.definitions import build_defs
+from memo_assets.instance import open_instance
+from memo_assets.pipeline import bring_up_to_date
+from memo_assets.store.layout import WAREHOUSE_VARIABLE
+from memo_assets.study_file import load_study
+
+MODELS = 101
+LOAD = "from memo_assets.definitions import defs; defs().resolve_asset_graph()"
+
+
+class Timed(LocalExecutor):
+    """Remembers how long it was waited for."""
+
+    waited = 0.0
+
+    def watch(self, tasks: Sequence[Task], watcher: Watcher) -> Generator[Outcome]:
+        with closing(super().watch(tasks, watcher)) as outcomes:
+            while True:
+                began = time.perf_counter()
+                outcome = next(outcomes, None)
+                self.waited += time.perf_counter() - began
+                if outcome is None:
+                    return
+                yield outcome
+
+
+class Quiet(Silent):
+    """Says when each asset is done and how long that took."""
+
+    def __init__(self) -> None:
+        self._began = time.perf_counter()
+
+    def asset_started(self, study: Study, name: str, partitions: int) -> None:
+        now = time.perf_counter()
+        print(f"{now - self._began:6.1f} s: {name}", flush=True)
+
+    def partition_done(self, study: Study, name: str, partition: str | None) -> None: ...
+
+    def check_warned(self, study: Study, name: str, sentence: str) -> None: ...
+
+
+def main() -> None:
+    """All rows."""
+    rounds = rounds_asked(__doc__, 3)
+    settings = load_study("digits").model_dump()
+    settings["shadows"] |= {"models": MODELS, "membership": "drawn"}
+    study = Study.model_validate(settings)
+    with tempfile.TemporaryDirectory() as folder, closing(Timed()) as executor:
+        os.environ[WAREHOUSE_VARIABLE] = folder
+        os.environ.pop("DAGSTER_HOME", None)
+        watcher = Quiet()
+        definitions = build_defs([study], {"observer": watcher, "executor": executor})
+        with open_instance() as instance:
+            began = time.perf_counter()
+            bring_up_to_date(study, definitions, instance, watcher)
+            whole = time.perf_counter() - began
+            began = time.perf_counter()
+            assert bring_up_to_date(study, definitions, instance, watcher) == 0
+            again = time.perf_counter() - began
+    loads = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", LOAD], check=True)
+        loads.append(time.perf_counter() - began)
+    size = f"digits, {MODELS} models"
+    seconds = {"whole": whole, "waiting for workers": executor.waited}
+    rows = [
+        Row(
+            "pipeline beside its workers: seconds",
+            size,
+            "the clock",
+            whole - executor.waited,
+            target=20,
+            at_least=False,
+            seconds=seconds,
+        ),
+        Row("pipeline with nothing to do: seconds", size, "the clock", again, seconds={"again": again}),
+        Row(
+            "code location load: seconds",
+            "all built-in studies, fresh process",
+            "the clock",
+            statistics.median(loads),
+            target=3,
+            at_least=False,
+            spread=(min(loads), max(loads)),
+            rounds=rounds,
+        ),
+    ]
+    write("pipeline", rows)
+
+
+if __name__ == "__main__":
+    main()
