@@ -41,7 +41,7 @@ demo: $(READY)
 	$(BIN)/memo demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 3
 
 ui: $(READY)
 	$(BIN)/memo ui --port $(PORT)

@@ -11,6 +11,15 @@ from xdist.scheduler import LoadFileScheduling
 _DEMO = ("end_to_end/test_results.py", "end_to_end/test_web_ui.py")
 
 
+# Those that wait most come first, so that others have the processors meanwhile and nobody waits for them at the end.
+_FIRST = ("automation/test_daemon.py", "slurm/", *_DEMO)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long waits first; the order is kept otherwise."""
+    items.sort(key=lambda item: not any(name in item.nodeid for name in _FIRST))
+
+
 class _ByFile(LoadFileScheduling):
     """The tests of a file go to one process, and so do all of the demo studies."""
 
@@ -21,6 +30,7 @@ class _ByFile(LoadFileScheduling):
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling:
     """How `pytest -n` shares tests out. (`--dist loadgroup` of pytest-xdist 3.8 groups nothing under pytest 9.2.)"""
+    config.option.loadscopereorder = False
     return _ByFile(config, log)
 
 

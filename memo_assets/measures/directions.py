@@ -40,16 +40,20 @@ def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
         raise ValueError(f"n_directions is {n_directions}: at least one direction is needed (2000 is usual).")
     if dim < 1:
         raise ValueError(f"The hidden states have width {dim}: a direction needs at least one dimension.")
-    normal = np.random.default_rng(seed).standard_normal((n_directions, dim))
-    return normal / np.linalg.norm(normal, axis=1, keepdims=True)
+    return _scaled_to_one(np.random.default_rng(seed).standard_normal((n_directions, dim)))
 
 
 def direction_blocks(size: int, dim: int, seed: int = 0) -> Iterator[np.ndarray]:
     """The directions of `unit_directions`, block by block without end: float64 [size, d]."""
     rng = np.random.default_rng(seed)
     while True:
-        normal = rng.standard_normal((size, dim))
-        yield normal / np.linalg.norm(normal, axis=1, keepdims=True)
+        yield _scaled_to_one(rng.standard_normal((size, dim)))
+
+
+def _scaled_to_one(normal: np.ndarray) -> np.ndarray:
+    """Divide every row of an array [K, d] by its length, in place: no second array of this size."""
+    normal /= np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None]
+    return normal
 
 
 def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> torch.Tensor:

@@ -30,7 +30,10 @@ AUTO_LOWEST, AUTO_CHANGE = 0.05, 0.05
 
 _SPREAD_FLOOR = 1e-6  # least sd of a class on a direction, as a share of the sd of all samples there
 _ROUNDING = 1e-12  # and as a share of the length of the hidden states: float64 projections are no finer
-_PMI_CELLS = 2**22  # samples x directions held at once: 32 MB per array of float64
+_PMI_CELLS = (
+    10_000_000  # samples x directions held at once: 80 MB of float64; each block reads all hidden states anew
+)
+_WIDE_CELLS = 2**21  # numbers of hidden states held at once in float64: 16 MB
 _DENSITY_CELLS_CPU = 2**17  # classes x samples x directions held at once: what a cache holds
 _DENSITY_CELLS_GPU = 2**23  # enough to make the launch of a kernel cheap
 
@@ -101,10 +104,12 @@ def psmi(
     index, counts = class_index(labels, len(states), classes)
     class_of = torch.from_numpy(index).to(states.device)
     n_per_class = torch.from_numpy(counts).to(states.device)
-    length = torch.linalg.vector_norm(states, dtype=torch.float64) / math.sqrt(len(states))
+    parts = [torch.linalg.vector_norm(rows.double()) for rows in _row_blocks(states)]
+    length = torch.linalg.vector_norm(torch.stack(parts)) / math.sqrt(len(states))
 
     def add(thetas: torch.Tensor, sums: _OverDirections) -> None:
-        for block in thetas.split(max(1, _PMI_CELLS // len(states))):
+        n_blocks = math.ceil(len(thetas) * len(states) / _PMI_CELLS)
+        for block in thetas.tensor_split(min(n_blocks, len(thetas))):
             rounding = _ROUNDING * length * torch.linalg.vector_norm(block, dim=1)
             sums.add(_pointwise(_projections(states, block), class_of, n_per_class, least_sd=rounding))
 
@@ -207,10 +212,16 @@ def _projections(states: torch.Tensor, thetas: torch.Tensor) -> torch.Tensor:
     import torch
 
     out = torch.empty(len(states), len(thetas), dtype=torch.float64, device=states.device)
-    n_rows = max(1, _PMI_CELLS // states.shape[1])
-    for rows, projected in zip(states.split(n_rows), out.split(n_rows), strict=True):
-        torch.mm(rows.double(), thetas.T, out=projected)
+    blocks = _row_blocks(states)
+    wide = torch.empty_like(blocks[0], dtype=torch.float64)  # once: fresh memory costs as much as filling it
+    for rows, projected in zip(blocks, out.split(len(wide)), strict=True):
+        torch.mm(wide[: len(rows)].copy_(rows), thetas.T, out=projected)
     return out
+
+
+def _row_blocks(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The hidden states in blocks small enough to be held in float64."""
+    return states.split(max(1, _WIDE_CELLS // states.shape[1]))
 
 
 def _pointwise(
