@@ -239,8 +239,10 @@ def test_closing_the_iterator_ends_running_workers(
     assert not (items[2].folder / "log.txt").exists()
 
 
-def test_workers_of_a_run_in_the_background_end_when_they_are_asked_to(
-    warehouse: Path, executor: LocalExecutor, started: Started
+# Ignored as in a run that a shell put into the background: workers would inherit that.
+@pytest.mark.parametrize("of_run", [signal.SIG_DFL, signal.SIG_IGN])
+def test_an_error_of_the_watcher_ends_running_workers(
+    of_run: signal.Handlers, warehouse: Path, executor: LocalExecutor, started: Started
 ) -> None:
     study = small_study(ENDLESS)
     write_inputs(warehouse, study)
@@ -249,27 +251,12 @@ def test_workers_of_a_run_in_the_background_end_when_they_are_asked_to(
         def on_progress(self, item: WorkItem, progress: Progress) -> None:
             raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    before = signal.signal(signal.SIGTERM, of_run)
     try:
         with pytest.raises(KeyboardInterrupt):
             list(run(executor, [item(warehouse, study, "adapters", [0])], Interrupting()))
     finally:
         signal.signal(signal.SIGTERM, before)
-    assert started[0].process.returncode == -signal.SIGTERM
-
-
-def test_an_error_of_the_watcher_ends_running_workers(
-    warehouse: Path, executor: LocalExecutor, started: Started
-) -> None:
-    study = small_study(ENDLESS)
-    write_inputs(warehouse, study)
-
-    class Interrupting(Seen):
-        def on_progress(self, item: WorkItem, progress: Progress) -> None:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        list(run(executor, [item(warehouse, study, "adapters", [0])], Interrupting()))
     assert started[0].process.returncode == -signal.SIGTERM
 
 
