@@ -63,7 +63,9 @@ def page() -> str:
         "|---|---|---|---|---|---|",
     ]
     table = [_line(row) for content in found.values() for row in content["rows"]]
-    return "\n\n".join(lines[:2]) + "\n\n" + "\n".join([*lines[2:], *table]) + "\n\n" + _curves()
+    missing = [name for names in SUBJECTS.values() for name in names if name not in found]
+    tail = f"Not measured yet: {', '.join(missing)}.\n" if missing else ""
+    return "\n\n".join([*lines[:2], "\n".join([*lines[2:], *table]), tail + _curves()])
 
 
 def _line(row: dict[str, Any]) -> str:
