@@ -47,21 +47,15 @@ class NeedsWork(OfStudy):
         """As the web UI shows it."""
         return "Missing, stale, failed in its latest run, or its file is gone"
 
-    async def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, context: dg.AutomationContext
-    ) -> dg.AutomationResult:
-        """Ask only if there are candidates."""
-        candidates = context.candidate_subset
-        if candidates.is_empty:
-            return dg.AutomationResult(context, candidates)
+    async def among(self, context: dg.AutomationContext, candidates: Subset) -> Subset:
+        """All of them below what is asked for, else those that need work."""
         situation = self.watch.at(context)
         if not candidates.is_partitioned and self.asset not in GPU_STEPS:
             for upstream in situation.steps[self.asset].upstream:
                 requested = None if upstream in GPU_STEPS else self.requested(context, upstream)
                 if requested is not None and not requested.is_partitioned:
-                    return dg.AutomationResult(context, candidates)
-        needed = await situation.needs(self.asset)
-        return dg.AutomationResult(context, candidates.compute_intersection(needed))
+                    return candidates
+        return candidates.compute_intersection(await situation.needs(self.asset))
 
 
 class ChecksPassed(OfStudy):
@@ -81,17 +75,11 @@ class ChecksPassed(OfStudy):
         """As the web UI shows it."""
         return "No blocking check of what it is built on has found these split seeds broken"
 
-    async def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, context: dg.AutomationContext
-    ) -> dg.AutomationResult:
-        """Ask only if there are candidates."""
-        candidates = context.candidate_subset
-        if candidates.is_empty:
-            return dg.AutomationResult(context, candidates)
+    async def among(self, context: dg.AutomationContext, candidates: Subset) -> Subset:
+        """Those that are built on nothing broken."""
         situation = self.watch.at(context)
         redone = {name for name in situation.steps if self.requested(context, name) is not None}
-        distrusted = situation.distrusted(self.asset, but=redone)
-        return dg.AutomationResult(context, candidates.compute_difference(distrusted))
+        return candidates.compute_difference(situation.distrusted(self.asset, but=redone))
 
 
 class InputsReady(OfStudy):
@@ -110,14 +98,10 @@ class InputsReady(OfStudy):
         """As the web UI shows it."""
         return "All inputs are fresh and at rest, and nothing in progress reads what is to be redone"
 
-    async def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, context: dg.AutomationContext
-    ) -> dg.AutomationResult:
+    async def among(self, context: dg.AutomationContext, candidates: Subset) -> Subset:
         """Count on what is asked for now where Dagster keeps the order; then without."""
-        if context.candidate_subset.is_empty:
-            return dg.AutomationResult(context, context.candidate_subset)
         asked = self._asked(context)
-        ready = await self._ready(context, asked)
+        ready = await self._ready(context, candidates, asked)
         if ready.size <= 1:
             # Dagster makes a backfill, which keeps the order, only of several partitions of one asset. Single ones are
             # runs of their own, but for those of equal partitions, which share a run.
@@ -128,8 +112,8 @@ class InputsReady(OfStudy):
                 for name, subset in asked.items()
                 if subset.size > 1 or graph.get(subset.key).partitions_def == own
             }
-            ready = await self._ready(context, in_order)
-        return dg.AutomationResult(context, ready)
+            ready = await self._ready(context, candidates, in_order)
+        return ready
 
     def _asked(self, context: dg.AutomationContext) -> dict[str, Subset]:
         """What is asked for now of what it reads; GPU-bound assets and the others keep to themselves."""
@@ -141,8 +125,10 @@ class InputsReady(OfStudy):
         }
         return {name: subset for name, subset in found.items() if subset is not None}
 
-    async def _ready(self, context: dg.AutomationContext, asked: dict[str, Subset]) -> Subset:
-        situation, ready = self.watch.at(context), context.candidate_subset
+    async def _ready(
+        self, context: dg.AutomationContext, candidates: Subset, asked: dict[str, Subset]
+    ) -> Subset:
+        situation, ready = self.watch.at(context), candidates
         for name in situation.steps[self.asset].upstream:
             lacking = await self.unsettled(context, name)
             if name in asked:

@@ -12,7 +12,7 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.data_version import StaleStatus
 
-from memo_assets.assets.check_records import faults_above
+from memo_assets.assets.check_records import Fault, faults_above
 from memo_assets.assets.spec import asset_key
 from memo_assets.config import GpuStep, Study
 from memo_assets.graph import Step, steps
@@ -45,6 +45,7 @@ class Situation:
             self.outdated = earlier.outdated
         self._needs: dict[str, Subset] = {}
         self._busy: dict[str, Subset] = {}
+        self._faults: dict[str, list[Fault]] = {}
 
     def key(self, name: str) -> dg.AssetKey:
         """Key of an asset of the study."""
@@ -102,7 +103,9 @@ class Situation:
         """
         full = self.view.get_full_subset(key=self.key(name))
         seeds: set[str | None] = set()
-        for fault in faults_above(self.view.instance, self.study, name):
+        if name not in self._faults:
+            self._faults[name] = faults_above(self.view.instance, self.study, name)
+        for fault in self._faults[name]:
             if fault.asset not in but:
                 if fault.seeds is None or not full.is_partitioned:
                     return full

@@ -42,6 +42,18 @@ class OfStudy(dg.AutomationCondition[dg.AssetKey]):
         """Nothing is remembered."""
         return False
 
+    async def evaluate(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, context: dg.AutomationContext
+    ) -> dg.AutomationResult:
+        """Ask only if there are candidates."""
+        candidates = context.candidate_subset
+        found = candidates if candidates.is_empty else await self.among(context, candidates)
+        return dg.AutomationResult(context, found)
+
+    async def among(self, context: dg.AutomationContext, candidates: Subset) -> Subset:
+        """What of the candidates, of which there are some, the condition holds for."""
+        raise NotImplementedError
+
     def requested(self, context: dg.AutomationContext, name: str) -> Subset | None:
         """What of an asset above is asked for on this tick, if anything."""
         subset = context.request_subsets_by_key.get(self.watch.at(context).key(name))
