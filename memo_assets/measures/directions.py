@@ -95,6 +95,16 @@ def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> tor
     return states
 
 
+def row_blocks(states: torch.Tensor, cells: int) -> tuple[torch.Tensor, ...]:
+    """Hidden states [N, d] in blocks of rows, for what is to be held in float64.
+
+    Args:
+        states: tensor [N, d].
+        cells: numbers in a block, at most; one row where that is longer.
+    """
+    return states.split(max(1, cells // states.shape[1]))
+
+
 def direction_tensor(
     directions: ArrayLike | torch.Tensor | None, hidden: torch.Tensor, n_directions: int, *, seed: int
 ) -> torch.Tensor:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from memo_assets.measures.directions import hidden_tensor
+from memo_assets.measures.directions import hidden_tensor, row_blocks
 
 if TYPE_CHECKING:
     import torch
@@ -70,7 +70,8 @@ def mahalanobis(
     center = states.mean(dim=0, dtype=torch.float64)
     whitening = _whitening(states, center, n_components)
     distances = [
-        torch.linalg.vector_norm((rows.double() - center) @ whitening, dim=1) for rows in _blocks(measured)
+        torch.linalg.vector_norm((rows.double() - center) @ whitening, dim=1)
+        for rows in row_blocks(measured, _CELLS)
     ]
     return torch.cat(distances).cpu().numpy()
 
@@ -86,7 +87,7 @@ def _whitening(states: torch.Tensor, center: torch.Tensor, n_components: int) ->
     else:
         centred = None
         gram = torch.zeros(d, d, dtype=torch.float64, device=states.device)
-        for rows in _blocks(states):
+        for rows in row_blocks(states, _CELLS):
             block = rows.double() - center
             gram.addmm_(block.T, block)
     squares, vectors = torch.linalg.eigh(gram)  # squared singular values of the centred states, ascending
@@ -101,8 +102,3 @@ def _whitening(states: torch.Tensor, center: torch.Tensor, n_components: int) ->
     if centred is None:
         return vectors * (n / squares).sqrt()
     return centred.T @ vectors * (math.sqrt(n) / squares)
-
-
-def _blocks(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The rows in blocks small enough to be held in float64."""
-    return states.split(max(1, _CELLS // states.shape[1]))

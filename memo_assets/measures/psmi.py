@@ -18,6 +18,7 @@ from memo_assets.measures.directions import (
     direction_blocks,
     direction_tensor,
     hidden_tensor,
+    row_blocks,
     unit_directions,
 )
 
@@ -30,9 +31,7 @@ AUTO_LOWEST, AUTO_CHANGE = 0.05, 0.05
 
 _SPREAD_FLOOR = 1e-6  # least sd of a class on a direction, as a share of the sd of all samples there
 _ROUNDING = 1e-12  # and as a share of the length of the hidden states: float64 projections are no finer
-_PMI_CELLS = (
-    10_000_000  # samples x directions held at once: 80 MB of float64; each block reads all hidden states anew
-)
+_PMI_CELLS = 10_000_000  # samples x directions held at once: 80 MB; every block reads all hidden states
 _WIDE_CELLS = 2**21  # numbers of hidden states held at once in float64: 16 MB
 _DENSITY_CELLS_CPU = 2**17  # classes x samples x directions held at once: what a cache holds
 _DENSITY_CELLS_GPU = 2**23  # enough to make the launch of a kernel cheap
@@ -104,7 +103,7 @@ def psmi(
     index, counts = class_index(labels, len(states), classes)
     class_of = torch.from_numpy(index).to(states.device)
     n_per_class = torch.from_numpy(counts).to(states.device)
-    parts = [torch.linalg.vector_norm(rows.double()) for rows in _row_blocks(states)]
+    parts = [torch.linalg.vector_norm(rows.double()) for rows in row_blocks(states, _WIDE_CELLS)]
     length = torch.linalg.vector_norm(torch.stack(parts)) / math.sqrt(len(states))
 
     def add(thetas: torch.Tensor, sums: _OverDirections) -> None:
@@ -151,16 +150,12 @@ def psmi_of_layers(
     Raises:
         ValueError: as `psmi`.
     """
-    drawn: dict[int, np.ndarray] = {}
+    thetas: np.ndarray | None = None
     for hidden in layers:
-        if n_directions == "auto":
-            yield psmi(hidden, labels, n_directions="auto", seed=seed)
-            continue
-        states = hidden_tensor(hidden)
-        width = states.shape[1]
-        if width not in drawn:
-            drawn = {width: unit_directions(n_directions, width, seed)}
-        yield psmi(states, labels, directions=drawn[width])
+        width = np.shape(hidden)[-1]
+        if n_directions != "auto" and (thetas is None or thetas.shape[1] != width):
+            thetas = unit_directions(n_directions, width, seed)
+        yield psmi(hidden, labels, directions=thetas, n_directions=n_directions, seed=seed)
 
 
 class _OverDirections:
@@ -212,16 +207,11 @@ def _projections(states: torch.Tensor, thetas: torch.Tensor) -> torch.Tensor:
     import torch
 
     out = torch.empty(len(states), len(thetas), dtype=torch.float64, device=states.device)
-    blocks = _row_blocks(states)
+    blocks = row_blocks(states, _WIDE_CELLS)
     wide = torch.empty_like(blocks[0], dtype=torch.float64)  # once: fresh memory costs as much as filling it
     for rows, projected in zip(blocks, out.split(len(wide)), strict=True):
         torch.mm(wide[: len(rows)].copy_(rows), thetas.T, out=projected)
     return out
-
-
-def _row_blocks(states: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """The hidden states in blocks small enough to be held in float64."""
-    return states.split(max(1, _WIDE_CELLS // states.shape[1]))
 
 
 def _pointwise(
