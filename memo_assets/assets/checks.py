@@ -74,9 +74,11 @@ def _judged_or_unreadable(
     from pyarrow import ArrowException
     from safetensors import SafetensorError
 
+    from memo_assets.store.tables import WarehouseError
+
     try:
         return _judged(instance, study, check)
-    except (OSError, ValueError, ArrowException, SafetensorError, duckdb.Error) as error:
+    except (OSError, ValueError, ArrowException, SafetensorError, duckdb.Error, WarehouseError) as error:
         said = str(error).strip().rstrip(".")
         sentence = (
             f"what {check.asset} left cannot be read: {type(error).__name__}: {said}. Materialize {check.asset} again, or "

@@ -16,7 +16,7 @@ from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.graph import code_versions
 from memo_assets.store.files import write_parquet
-from memo_assets.store.layout import Layout
+from memo_assets.store.layout import Layout, database_path
 from memo_assets_tests.checks.sound import Sound
 from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 
@@ -140,6 +140,17 @@ def test_a_file_that_cannot_be_read_fails_the_check_and_not_the_step(instance: d
     assert (blocked.passed, blocked.blocking) == (False, True)
     with pytest.raises(dg.Failure, match="samples, ids_unique_and_stable: what samples left cannot be read"):
         require_passed(instance, of, "adapters", [0])
+
+
+def test_a_warehouse_that_cannot_be_opened_fails_the_check_and_not_the_step(
+    instance: dg.DagsterInstance,
+) -> None:
+    of = study(DIGITS)
+    assert run(of, instance, ["raw_dataset", "samples"]).success
+    database_path().write_bytes(b"no database")
+    warned = check(of, instance, "samples", "rows_in_warehouse")
+    assert not warned.passed
+    assert str(warned.description).startswith("what samples left cannot be read: WarehouseError: ")
 
 
 def test_masks_are_judged_over_all_models_recorded_and_stop_what_is_below(
