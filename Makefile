@@ -63,7 +63,7 @@ slurm: $(READY)
 slurm-stop: $(READY)
 	$(BIN)/python -m memo_assets_tests.slurm.one_machine stop $(SLURM_DIR)
 
-# Idle threads neither spin nor come and go: kernels are timed on as many as there are CPUs.
+# Both sides of a ratio get the same number of threads, which does not change while they run.
 bench: $(READY)
 	OMP_DYNAMIC=FALSE MKL_DYNAMIC=FALSE $(BIN)/python -m benchmarks.page --run
 

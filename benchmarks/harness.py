@@ -5,7 +5,6 @@ the page of all results (`page`).
 """
 
 import argparse
-import json
 import os
 import platform
 import statistics
@@ -16,6 +15,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from memo_assets.store.files import write_json
 
 RESULTS = Path(__file__).parent / "results"
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "duckdb", "transformers", "peft", "dagster")
@@ -132,17 +133,16 @@ def machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version(name) for name in _PACKAGES},
         "threads": {name: os.environ.get(name) for name in ("OMP_NUM_THREADS", "OMP_DYNAMIC", "MKL_DYNAMIC")},
-        "load_before": round(os.getloadavg()[0], 2),
+        "load": round(os.getloadavg()[0], 2),
     }
 
 
-def write(name: str, rows: Sequence[Row], **more: Any) -> None:
+def write(name: str, rows: Sequence[Row]) -> None:
     """Print the rows and write them to `benchmarks/results/NAME.json`.
 
     Args:
         name: of the subject.
         rows: its lines of the table.
-        more: further facts, such as the points of a curve.
     """
     for row in rows:
         said = {None: "", True: ", reached", False: ", NOT reached"}[row.reached]
@@ -150,14 +150,17 @@ def write(name: str, rows: Sequence[Row], **more: Any) -> None:
         print(
             f"{row.job}, {row.size}, against {row.compare_with}: {row.ratio:.3g}{aim} {row.note}", flush=True
         )
-    content = {
-        "machine": machine(),
-        "commit": _commit(),
-        "rows": [{**asdict(row), "reached": row.reached} for row in rows],
-        **more,
-    }
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_result(name, rows=[{**asdict(row), "reached": row.reached} for row in rows])
+
+
+def write_result(name: str, **content: Any) -> None:
+    """Write what was measured to `benchmarks/results/NAME.json`, with machine and commit.
+
+    Args:
+        name: of the subject.
+        content: values that JSON knows, by name.
+    """
+    write_json(RESULTS / f"{name}.json", {"machine": machine(), "commit": _commit(), **content})
 
 
 def rounds_asked(documentation: str | None, default: int) -> int:

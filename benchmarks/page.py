@@ -24,7 +24,8 @@ SUBJECTS = {
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEAD = """# Benchmarks
 
-Written by `make bench` from [benchmarks/results](../benchmarks/results). Every ratio is of two things timed in turn in one
+Written by `python -m benchmarks.page` from [benchmarks/results](../benchmarks/results); `make bench` measures all of it anew
+before. Every ratio is of two things timed in turn in one
 run, the median of several rounds; in brackets the smallest and the largest of a round. Above 1 means that many times
 faster, where a row does not say otherwise. Where a part of the other side was timed and scaled up, the row says so."""
 
@@ -58,7 +59,9 @@ def page() -> str:
     lines = [
         _HEAD,
         f"Machine: {machine['processor']}, {machine['cpus']} CPUs, {machine['memory_gb']} GB, no GPU; Python "
-        f"{machine['python']}, {libraries}.",
+        f"{machine['python']}, {libraries}. Load of the machine when each was done, its own included: "
+        + ", ".join(f"{name} {content['machine']['load']}" for name, content in found.items())
+        + ".",
         "| job | size | compared with | measured | to reach | |",
         "|---|---|---|---|---|---|",
     ]

@@ -16,10 +16,11 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import closing
 
+from benchmarks.demo_results import Lines
 from benchmarks.harness import Row, rounds_asked, write
 from memo_assets.compute.executor import Task
 from memo_assets.compute.local import LocalExecutor
-from memo_assets.compute.outcomes import Outcome, Silent, Watcher
+from memo_assets.compute.outcomes import Outcome, Watcher
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.instance import open_instance
@@ -47,21 +48,6 @@ class Timed(LocalExecutor):
                 yield outcome
 
 
-class Quiet(Silent):
-    """Says when each asset is done and how long that took."""
-
-    def __init__(self) -> None:
-        self._began = time.perf_counter()
-
-    def asset_started(self, study: Study, name: str, partitions: int) -> None:
-        now = time.perf_counter()
-        print(f"{now - self._began:6.1f} s: {name}", flush=True)
-
-    def partition_done(self, study: Study, name: str, partition: str | None) -> None: ...
-
-    def check_warned(self, study: Study, name: str, sentence: str) -> None: ...
-
-
 def main() -> None:
     """All rows."""
     rounds = rounds_asked(__doc__, 3)
@@ -71,7 +57,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, closing(Timed()) as executor:
         os.environ[WAREHOUSE_VARIABLE] = folder
         os.environ.pop("DAGSTER_HOME", None)
-        watcher = Quiet()
+        watcher = Lines()
         definitions = build_defs([study], {"observer": watcher, "executor": executor})
         with open_instance() as instance:
             began = time.perf_counter()

@@ -18,7 +18,7 @@ import plotly.graph_objects as go
 import torch
 from plotly.subplots import make_subplots
 
-from benchmarks.harness import RESULTS, in_turn, machine, peak_megabytes, rounds_asked
+from benchmarks.harness import in_turn, peak_megabytes, rounds_asked, write_result
 from benchmarks.sliced import states
 from benchmarks.subjects import subject
 from benchmarks.training import packed
@@ -29,7 +29,6 @@ from memo_assets.measures.lira import log_lira
 from memo_assets.measures.mahalanobis import mahalanobis
 from memo_assets.measures.population import population
 from memo_assets.measures.psmi import psmi, psmi_of_layers
-from memo_assets.store.files import write_json
 
 PICTURE = Path(__file__).parents[1] / "docs" / "scaling.png"
 N, WIDTH, DIRECTIONS, CLASSES = 4000, 1024, 1000, 4
@@ -152,7 +151,7 @@ def main() -> None:
     curves = [curve(name, rounds) for name in CURVES]
     torch.set_num_threads(1)
     curves.append(packs(rounds))
-    write_json(RESULTS / "scaling.json", {"machine": machine(), "curves": curves})
+    write_result("scaling", curves=curves)
     PICTURE.write_bytes(png_bytes([picture(curves)])[0])
     print(f"{len(curves)} curves in {time.perf_counter() - began:.0f} s: {PICTURE}")
 

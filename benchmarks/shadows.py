@@ -9,7 +9,6 @@ is found. No model is ever on both sides.
 """
 
 import argparse
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from benchmarks.harness import RESULTS, machine
+from benchmarks.harness import write_result
 from memo_assets.compute.inputs import make_network
 from memo_assets.config import Mlp, Study, Training
 from memo_assets.data.images import image_shape
@@ -138,15 +137,15 @@ def main() -> None:
     )
     print(medians.pivot_table(index="n_shadows", columns="attack", values="agreement").round(3).to_string())
     print(medians.pivot_table(index="n_shadows", columns="attack", values="spearman").round(3).to_string())
-    content = {
-        "machine": machine(),
-        "models": arguments.models,
-        "targets": arguments.targets,
-        "draws": arguments.draws,
-        "reference": f"online LiRA by {(arguments.models - 1) - (arguments.models - 1) // 2} other models",
-        "medians": medians.to_dict("records"),
-    }
-    (RESULTS / "shadows.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    n_reference = arguments.models - 1 - (arguments.models - 1) // 2
+    write_result(
+        "shadows",
+        models=arguments.models,
+        targets=arguments.targets,
+        draws=arguments.draws,
+        reference=f"online LiRA by {n_reference} other models",
+        medians=medians.to_dict("records"),
+    )
 
 
 if __name__ == "__main__":
