@@ -64,7 +64,7 @@ _STEPS: dict[str, Step] = {
     "layer_scores": Step(
         ("samples", "split_masks", "base_model", "adapters"),
         ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components", "scores.layers"),
-        algorithm=6,
+        algorithm=7,
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
     "memorization": Step(

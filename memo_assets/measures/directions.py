@@ -86,7 +86,8 @@ def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> tor
         states = states.double()
     elif states.dtype not in (torch.float32, torch.float64):
         states = states.float()
-    bad = int((~torch.isfinite(states).all(dim=1)).sum())
+    suspect = ~torch.isfinite(states.sum(dim=1))  # a sum of finite numbers may overflow, no other is finite
+    bad = int((~torch.isfinite(states[suspect]).all(dim=1)).sum())
     if bad:
         raise ValueError(
             f"{name} holds nan or inf in {bad} of its {len(states)} rows; expected finite values: leave these "

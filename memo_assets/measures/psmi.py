@@ -1,11 +1,11 @@
 """Pointwise sliced mutual information (PSMI): how well a sample's hidden state speaks for the label it was given.
 
-Here belong the score and what lets it run in flat memory; directions and checks are in `directions.py`.
+Here belong the score and its quantiles; directions and checks are in `directions.py`, what is summed up over directions in
+`psmi_sums.py` (float64, any device) and `psmi_fused.py` (float32, processors).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -18,7 +18,6 @@ from memo_assets.measures.directions import (
     direction_blocks,
     direction_tensor,
     hidden_tensor,
-    row_blocks,
     unit_directions,
 )
 
@@ -26,15 +25,11 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import ArrayLike
 
+    from memo_assets.measures.psmi_fused import FusedSums
+    from memo_assets.measures.psmi_sums import TorchSums
+
 AUTO_BLOCK, MAX_DIRECTIONS = 500, 10_000
 AUTO_LOWEST, AUTO_CHANGE = 0.05, 0.05
-
-_SPREAD_FLOOR = 1e-6  # least sd of a class on a direction, as a share of the sd of all samples there
-_ROUNDING = 1e-12  # and as a share of the length of the hidden states: float64 projections are no finer
-_PMI_CELLS = 10_000_000  # samples x directions held at once: 80 MB; every block reads all hidden states
-_WIDE_CELLS = 2**21  # numbers of hidden states held at once in float64: 16 MB
-_DENSITY_CELLS_CPU = 2**17  # classes x samples x directions held at once: what a cache holds
-_DENSITY_CELLS_GPU = 2**23  # enough to make the launch of a kernel cheap
 
 
 @dataclass(frozen=True)
@@ -69,11 +64,15 @@ def psmi(
 
     On each direction the projections of a class are modelled by a Gaussian (mean and unbiased standard deviation).
     The pointwise mutual information of a sample is log p(x|y) - log sum_c p(c) p(x|c), with the class frequencies as
-    p(c). Densities stay in log space, so a sample far from every class has a finite score. All is computed in float64
-    (no setting that speeds up float32 products changes a score), on the device of `hidden`, in blocks of directions.
+    p(c). Densities stay in log space, so a sample far from every class has a finite score.
+
+    float32 hidden states on a processor are centred and projected in float32, with moments in float64 (scores differ from
+    those of float64 by some 1e-7); float64 ones, and those on a GPU, are projected in float64. No setting that speeds up
+    float32 products changes a score. Memory is flat: directions go in blocks, and quantiles are exact all the same.
 
     A class whose samples nearly coincide on a direction is given a standard deviation of 1e-6 times that of all
-    samples there, and at least 1e-12 of the length of the hidden states (rounding error). Where all samples coincide
+    samples there, and at least what rounding leaves: 1e-6 of the length of the class's centred hidden states in float32,
+    1e-12 of the length of the hidden states in float64. Where all samples coincide
     the direction tells nothing and its pointwise mutual information is 0 up to that rounding.
 
     Args:
@@ -100,33 +99,22 @@ def psmi(
     import torch
 
     states = hidden_tensor(hidden)
-    index, counts = class_index(labels, len(states), classes)
-    class_of = torch.from_numpy(index).to(states.device)
-    n_per_class = torch.from_numpy(counts).to(states.device)
-    parts = [torch.linalg.vector_norm(rows.double()) for rows in row_blocks(states, _WIDE_CELLS)]
-    length = torch.linalg.vector_norm(torch.stack(parts)) / math.sqrt(len(states))
-
-    def add(thetas: torch.Tensor, sums: _OverDirections) -> None:
-        n_blocks = math.ceil(len(thetas) * len(states) / _PMI_CELLS)
-        for block in thetas.tensor_split(min(n_blocks, len(thetas))):
-            rounding = _ROUNDING * length * torch.linalg.vector_norm(block, dim=1)
-            sums.add(_pointwise(_projections(states, block), class_of, n_per_class, least_sd=rounding))
-
+    class_of, counts = class_index(labels, len(states), classes)
     if directions is not None or n_directions != "auto":
         thetas = direction_tensor(
             directions, states, 0 if n_directions == "auto" else n_directions, seed=seed
         )
-        sums = _OverDirections(states, most=len(thetas))
-        add(thetas, sums)
-        return sums.result()
-    sums = _OverDirections(states, most=MAX_DIRECTIONS)
+        sums = _sums(states, class_of, counts, most=len(thetas))
+        sums.add(thetas)
+        return _result(sums)
+    sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS)
     means = []
     for block in direction_blocks(AUTO_BLOCK, states.shape[1], seed):
-        add(torch.from_numpy(block).to(states.device), sums)
-        means.append(sums.mean.clone())
+        sums.add(torch.from_numpy(block).to(states.device))
+        means.append(sums.mean.copy())
         if _settled(means) or sums.seen >= MAX_DIRECTIONS:
             break
-    return sums.result()
+    return _result(sums)
 
 
 def psmi_of_layers(
@@ -158,112 +146,43 @@ def psmi_of_layers(
         yield psmi(hidden, labels, directions=thetas, n_directions=n_directions, seed=seed)
 
 
-class _OverDirections:
-    """Mean, spread and outer quantiles of the pointwise mutual information of N samples, block of directions by block."""
-
-    def __init__(self, states: torch.Tensor, *, most: int) -> None:
-        import torch
-
-        n, device = len(states), states.device
-        # Exact quantiles need only the values beyond them: these are carried from block to block.
-        self._n_tail = min(int(LOW * (most - 1)) + 2, most)
-        self.mean, self._squares = torch.zeros(2, n, dtype=torch.float64, device=device)
-        self._lowest = self._highest = torch.empty(n, 0, dtype=torch.float64, device=device)
-        self.seen = 0
-
-    def add(self, pmi: torch.Tensor) -> None:
-        """Take in a block [N, K], which is overwritten."""
-        self._lowest = _outermost(self._lowest, pmi, self._n_tail, largest=False)
-        self._highest = _outermost(self._highest, pmi, self._n_tail, largest=True)
-        # Mean and squared deviations of two groups together (Chan, Golub and LeVeque 1983).
-        new = pmi.shape[1]
-        block_mean = pmi.mean(dim=1)
-        step = block_mean - self.mean
-        self._squares += pmi.sub_(block_mean[:, None]).square_().sum(dim=1)
-        self._squares += step.square() * (self.seen * new / (self.seen + new))
-        self.mean += step * (new / (self.seen + new))
-        self.seen += new
-
-    def result(self) -> Psmi:
-        """The statistics over all directions so far."""
-        position = LOW * (self.seen - 1)
-        low, high = (_interpolate(tail, position) for tail in (self._lowest, self._highest))
-        sd = (self._squares / self.seen).sqrt_()
-        return Psmi(*(values.cpu().numpy() for values in (self.mean, low, high, sd)), n_directions=self.seen)
-
-
-def _settled(means: list[torch.Tensor]) -> bool:
+def _settled(means: list[np.ndarray]) -> bool:
     """Whether the samples of lowest PSMI changed little since half as many blocks; never after one block."""
     now, before = means[-1], means[len(means) // 2 - 1]
     if len(means) < 2:
         return False
-    lowest = now.argsort()[: max(1, int(AUTO_LOWEST * len(now)))]
-    change = ((before[lowest] - now[lowest]) / now[lowest]).abs().mean()
+    lowest = now.argsort(kind="stable")[: max(1, int(AUTO_LOWEST * len(now)))]
+    change = np.abs((before[lowest] - now[lowest]) / now[lowest]).mean()
     return bool(change <= AUTO_CHANGE)
 
 
-def _projections(states: torch.Tensor, thetas: torch.Tensor) -> torch.Tensor:
-    """Projections float64 [N, K], without a float64 copy of all hidden states."""
+def _sums(
+    states: torch.Tensor, class_of: np.ndarray, counts: np.ndarray, *, most: int
+) -> TorchSums | FusedSums:
+    """What statistics over `most` directions at most are summed up in."""
     import torch
 
-    out = torch.empty(len(states), len(thetas), dtype=torch.float64, device=states.device)
-    blocks = row_blocks(states, _WIDE_CELLS)
-    wide = torch.empty_like(blocks[0], dtype=torch.float64)  # once: fresh memory costs as much as filling it
-    for rows, projected in zip(blocks, out.split(len(wide)), strict=True):
-        torch.mm(wide[: len(rows)].copy_(rows), thetas.T, out=projected)
-    return out
+    # Exact quantiles need only the values beyond them: these are carried from block to block.
+    n_tail = min(int(LOW * (most - 1)) + 2, most)
+    if states.dtype == torch.float32 and states.device.type == "cpu":
+        from memo_assets.measures.psmi_fused import FusedSums
+
+        return FusedSums(states, class_of, counts, n_tail)
+    from memo_assets.measures.psmi_sums import TorchSums
+
+    return TorchSums(states, class_of, counts, n_tail)
 
 
-def _pointwise(
-    x: torch.Tensor, class_of: torch.Tensor, n_per_class: torch.Tensor, *, least_sd: torch.Tensor
-) -> torch.Tensor:
-    """Pointwise mutual information float64 [N, K], written over the projections `x` [N, K].
-
-    `class_of` int64 [N] and `n_per_class` int64 [C] are the classes; `least_sd` [K] is the least standard deviation.
-    Fresh memory costs as much as the arithmetic: hence all that happens in place.
-    """
-    import torch
-
-    x -= x.mean(dim=0)  # moments and densities are those of numbers near 0: nothing cancels
-    members = torch.nn.functional.one_hot(class_of, len(n_per_class)).T.double()
-    n_c = n_per_class.double()[:, None]
-    prior = n_c / len(x)
-    mean = members @ x / n_c
-    cells = _DENSITY_CELLS_CPU if x.device.type == "cpu" else _DENSITY_CELLS_GPU
-    n_rows = max(1, cells // mean.numel())
-    chunks = list(zip(x.split(n_rows), class_of.split(n_rows), strict=True))
-    squares = torch.zeros_like(mean)
-    for (rows, own), member in zip(chunks, members.split(n_rows, dim=1), strict=True):
-        squares.addmm_(member, mean[own].sub_(rows).square_())
-    total_sd = (squares.sum(dim=0) / len(x) + (prior * mean.square()).sum(dim=0)).sqrt_()
-    floor = torch.maximum(_SPREAD_FLOOR * total_sd, least_sd)
-    sd = torch.maximum((squares / (n_c - 1)).sqrt_(), torch.where(floor > 0, floor, 1.0))
-
-    # log p(c) p(x|c) = constant - (x * scale + offset)^2, but for the log of sqrt(2 pi), which cancels in the end.
-    scale = math.sqrt(0.5) / sd
-    offset = -mean * scale
-    log_prior = prior.log()
-    constant = log_prior - sd.log()
-    for rows, own in chunks:
-        joint = torch.addcmul(offset[:, None], rows, scale[:, None])
-        torch.addcmul(constant[:, None], joint, joint, value=-1, out=joint)
-        likelihood = joint[own, torch.arange(len(rows), device=x.device)] - log_prior[own]
-        # log sum exp in place, with torch.logsumexp's guard against infinite densities left out: there are none.
-        top = joint.amax(dim=0)
-        torch.sub(likelihood - top, joint.sub_(top).exp_().sum(dim=0).log_(), out=rows)
-    return x
+def _result(sums: TorchSums | FusedSums) -> Psmi:
+    """The statistics over all directions so far."""
+    position = LOW * (sums.seen - 1)
+    low, high = (_interpolate(tail, position) for tail in (sums.lowest, sums.highest))
+    return Psmi(sums.mean, low, high, np.sqrt(sums.squares / sums.seen), n_directions=sums.seen)
 
 
-def _outermost(tail: torch.Tensor, values: torch.Tensor, n: int, *, largest: bool) -> torch.Tensor:
-    """The `n` smallest or largest of each row of both (all, where there are fewer), from the outermost inwards."""
-    import torch
-
-    new = values.topk(min(n, values.shape[1]), dim=1, largest=largest, sorted=False).values
-    return torch.cat((tail, new), dim=1).sort(dim=1, descending=largest).values[:, :n]
-
-
-def _interpolate(tail: torch.Tensor, position: float) -> torch.Tensor:
+def _interpolate(tail: np.ndarray, position: float) -> np.ndarray:
     """Value at a fractional rank of each row, as in numpy's linear quantile."""
     rank = int(position)
     inner = min(rank + 1, tail.shape[1] - 1)
-    return tail[:, rank].lerp(tail[:, inner], position - rank)
+    first, second = tail[:, rank].astype(np.float64), tail[:, inner].astype(np.float64)
+    return first + (second - first) * (position - rank)
