@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_ndtr, logsumexp
 
-from memo_assets.measures.lira import group_moments, log_lira, log_lira_loo, log_ratio
+from memo_assets.measures.lira import both_moments, log_lira, log_lira_loo, log_ratio
 from memo_assets.measures.shadows import OthersOnTrained, others_on_trained, shadow_arrays
 
 GAMMA = 2.0
@@ -256,7 +256,7 @@ ATTACKS: dict[str, Attack] = {
 
 def _moments(shadow: OthersOnTrained, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population sd [n] over a group of models; both nan where it is empty."""
-    mean, sd = group_moments(shadow.values, side)
+    mean, sd = both_moments(shadow.values, side)[1]
     some = side.any(axis=0)
     return np.where(some, mean, np.nan), np.where(some, sd, np.nan)
 
@@ -264,7 +264,7 @@ def _moments(shadow: OthersOnTrained, side: np.ndarray) -> tuple[np.ndarray, np.
 def _pooled_sds(gaps: ArrayLike, in_train: ArrayLike, target: int) -> tuple[float, float]:
     """Unbiased sd of all gaps in, and of all gaps out, of the models other than the target; nan below two gaps."""
     values, member = shadow_arrays(gaps, in_train, name="gaps")
-    values, member = np.delete(values, target, axis=0), np.delete(member, target, axis=0)
+    values, member = np.delete(values, target, axis=0).astype(np.float64), np.delete(member, target, axis=0)
     inside, outside = (values[side] for side in (member, ~member))
     sd_in, sd_out = (float(pool.std(ddof=1)) if pool.size > 1 else np.nan for pool in (inside, outside))
     return sd_in, sd_out

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memo_assets.measures.shadows import others_on_trained, shadow_arrays
+from memo_assets.measures.shadows import shadow_arrays, trained_samples
 
 PADDING = -1000.0
 """Logits at or below this (so -inf too) mark options that a sample does not have."""
 
 _NO_SHADOW_MEAN, _NO_SHADOW_SD = 0.0, 0.1
-_BLOCK = 8192  # samples at a time: the running moments of a block stay near the processor
 
 
 def logit_gap(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
@@ -45,6 +44,8 @@ def logit_gap(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
         raise ValueError(
             f"logits have shape {values.shape} and labels {given.shape}: give logits [..., N, C] and labels [N]."
         )
+    from memo_assets.measures import lira_loops as loops
+
     n_samples, n_options = values.shape[-2:]
     if given.dtype.kind not in "iu":
         raise ValueError(
@@ -57,19 +58,29 @@ def logit_gap(logits: ArrayLike, labels: ArrayLike) -> np.ndarray:
             f"Sample {sample} has label {given[sample]} ({outside.sum()} such samples): "
             f"a label is an index from 0 to {n_options - 1}."
         )
-    own = values[..., np.arange(n_samples), given]
-    other = np.full_like(own, -np.inf)
-    for option in range(n_options):  # at most a few options; saves a masked copy of all logits
-        np.maximum(other, np.where(given == option, -np.inf, values[..., option]), out=other)
+    found = np.empty(values.shape[:-1], values.dtype)
+    if n_options < 2 or not loops.gaps(
+        values.reshape(-1, n_samples, n_options),
+        given.astype(np.intp, copy=False),
+        PADDING,
+        found.reshape(-1, n_samples),
+    ):
+        _refuse_gaps(values, given)
+    return found
+
+
+def _refuse_gaps(values: np.ndarray, given: np.ndarray) -> None:
+    """Name the first sample whose label or best other option has no usable logit."""
+    own = values[..., np.arange(len(given)), given]
+    others = np.where(np.arange(values.shape[-1]) == given[:, None], -np.inf, values)
+    other = others.max(axis=-1)
     usable = (own > PADDING) & (own < np.inf) & (other > PADDING) & (other < np.inf)
-    if not usable.all():
-        first = tuple(int(i) for i in np.argwhere(~usable)[0])
-        raise ValueError(
-            f"No logit gap for sample {first[-1]} (label's logit {own[first]}, best other {other[first]}; "
-            f"{np.count_nonzero(~usable)} such gaps): the label and at least one other option need finite logits above "
-            f"{PADDING:g}, and no logit may be nan or +inf."
-        )
-    return own - other
+    first = tuple(int(i) for i in np.argwhere(~usable)[0])
+    raise ValueError(
+        f"No logit gap for sample {first[-1]} (label's logit {own[first]}, best other {other[first]}; "
+        f"{np.count_nonzero(~usable)} such gaps): the label and at least one other option need finite logits above "
+        f"{PADDING:g}, and no logit may be nan or +inf."
+    )
 
 
 def log_lira(gaps: ArrayLike, in_train: ArrayLike, target: int) -> np.ndarray:
@@ -93,12 +104,11 @@ def log_lira(gaps: ArrayLike, in_train: ArrayLike, target: int) -> np.ndarray:
 
     Source: Carlini et al., IEEE S&P 2022, arXiv 2112.03570, algorithm 1 (online); Dentan et al., ECAI 2025.
     """
-    shadow = others_on_trained(gaps, in_train, target)
-    inside, outside = (
-        group_moments(shadow.values, shadow.in_train),
-        group_moments(shadow.values, ~shadow.in_train),
-    )
-    return shadow.spread(log_ratio(shadow.own, inside, outside))
+    values, member = shadow_arrays(gaps, in_train, name="gaps")
+    trained = trained_samples(member, target)
+    outside, inside = both_moments(values, member, left_out=target)
+    ratio = log_ratio(values[target].astype(np.float64), inside, outside)
+    return np.where(trained, ratio, np.nan)
 
 
 def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool = False) -> np.ndarray:
@@ -128,38 +138,37 @@ def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool
         raise ValueError(
             f"scores have shape {values.shape}: give [samples, models, queries], at least one query."
         )
-    by_query, member = np.ascontiguousarray(values.transpose(2, 1, 0)), np.ascontiguousarray(member.T)
-    sides = (member, ~member)
-    pooled = [_pooled_sd(by_query, side)[:, None] if fixed_variance else None for side in sides]
-    total = np.zeros(member.shape)
-    for start in range(0, member.shape[1], _BLOCK):
-        block = slice(start, start + _BLOCK)
-        for of_query in by_query[:, :, block]:
-            inside, outside = [
-                _others_moments(of_query, side[:, block], sd) for side, sd in zip(sides, pooled, strict=True)
-            ]
-            total[:, block] += log_ratio(of_query, inside, outside)
-    return (total / len(by_query)).T
+    from memo_assets.measures import lira_loops as loops
+
+    fixed_sd = np.empty((2, 0))
+    if fixed_variance:
+        by_model = np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.float64)
+        fixed_sd = np.stack([_pooled_sd(by_model, side.T) for side in (~member, member)])
+    found = np.empty(member.shape)
+    loops.leave_one_out(values, member, fixed_sd, found)
+    return found
 
 
-def group_moments(scores: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population standard deviation of each sample's scores over a group of models.
+def both_moments(
+    scores: np.ndarray, member: np.ndarray, *, left_out: int = -1
+) -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]:
+    """Mean and population standard deviation of each sample's scores over the models outside and inside of a group.
 
     Args:
-        scores: float64 [S, N].
-        member: bool [S, N], the group; where it is empty the mean counts as 0 and the sd as 0.1, as published.
+        scores: [S, N].
+        member: bool [S, N], the group; where one side is empty its mean counts as 0 and its sd as 0.1, as published.
+        left_out: row that counts on neither side; -1 if all count.
 
     Returns:
-        (mean [N], sd [N]); the sd is exactly 0 where all scores of the group are equal.
+        ((mean [N], sd [N]) outside, the same inside), float64; an sd is exactly 0 where all scores of a side are equal.
     """
-    count = member.sum(axis=0)
-    # Shifted by a member of the group: no cancellation, and equal scores give an sd of exactly 0.
-    origin = scores[member.argmax(axis=0), np.arange(scores.shape[1])]
-    shifted = np.where(member, scores - origin, 0.0)
-    offset = shifted.sum(axis=0) / np.maximum(count, 1)
-    deviation = np.where(member, shifted - offset, 0.0)
-    sd = np.sqrt(np.einsum("sn,sn->n", deviation, deviation) / np.maximum(count, 1))
-    return np.where(count > 0, origin + offset, _NO_SHADOW_MEAN), np.where(count > 0, sd, _NO_SHADOW_SD)
+    from memo_assets.measures import lira_loops as loops
+
+    count = np.empty((2, scores.shape[1]), np.int64)
+    mean, sd = found = np.empty((2, *count.shape))
+    loops.moments(scores, member, left_out, count, found)
+    mean[count == 0], sd[count == 0] = _NO_SHADOW_MEAN, _NO_SHADOW_SD
+    return (mean[0], sd[0]), (mean[1], sd[1])
 
 
 def log_ratio(
@@ -223,22 +232,11 @@ def _leave_one_out(moments: list[_Moments]) -> list[_Moments]:
     return others[::-1]
 
 
-def _others_moments(
-    scores: np.ndarray, member: np.ndarray, fixed_sd: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and sd of each sample's scores [S, N] over the members but the model itself, [S, N] each."""
-    zero = np.zeros(scores.shape[1])
-    moments = [_Moments(inside.astype(float), s, zero) for s, inside in zip(scores, member, strict=True)]
-    others = _leave_one_out(moments)
-    mean = np.stack([np.where(o.count > 0, o.mean, np.nan) for o in others])
-    return mean, np.stack([o.sd() for o in others]) if fixed_sd is None else fixed_sd
-
-
-def _pooled_sd(by_query: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """For each model, the sd of all member scores [A, S, N] of the other models, as [S]."""
+def _pooled_sd(by_model: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """For each model, the sd of all member scores [S, N, A] of the other models, as [S]."""
     moments = []
-    for model, inside in enumerate(member):
-        scores = by_query[:, model, inside]
+    for of_model, inside in zip(by_model, member, strict=True):
+        scores = of_model[inside]
         mean = scores.mean() if scores.size else 0.0
         moments.append(
             _Moments(np.array(float(scores.size)), np.array(mean), np.array(((scores - mean) ** 2).sum()))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from memo_assets.measures.lira import group_moments, log_ratio
+from memo_assets.measures.lira import both_moments, log_ratio
 from memo_assets.measures.shadows import shadow_arrays
 
 
@@ -43,14 +43,14 @@ def population(gaps: ArrayLike, losses: ArrayLike, in_train: ArrayLike) -> dict[
     """
     values, member = shadow_arrays(gaps, in_train, name="gaps")
     loss_values, _ = shadow_arrays(losses, in_train, name="losses")
-    inside, outside = group_moments(values, member), group_moments(values, ~member)
+    outside, inside = both_moments(values, member)
     # An undefined ratio is nan, and nan > 0 is False: not a member.
     guessed_in = log_ratio(values, inside, outside) > 0
     return {
         "counterfactual": inside[0] - outside[0],
         "simplicity": inside[0] + outside[0],
         "attack_success_rate": (guessed_in == member).mean(axis=0),
-        "mean_gap": values.mean(axis=0),
-        "sd_gap": values.std(axis=0, ddof=1),
-        "mean_loss": loss_values.mean(axis=0),
+        "mean_gap": values.mean(axis=0, dtype=np.float64),
+        "sd_gap": values.std(axis=0, ddof=1, dtype=np.float64),
+        "mean_loss": loss_values.mean(axis=0, dtype=np.float64),
     }

@@ -11,10 +11,10 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import torch
 
+from memo_assets.measures.compiled import compiled
 from memo_assets.measures.psmi_sums import SPREAD_FLOOR
 
 _ROUNDING = 1e-6  # least sd of a class, as a share of the length of its centred states: float32 is no finer
@@ -26,9 +26,7 @@ _TASK_DIRECTIONS, _TASK_ROWS = (
     512,
 )  # what a thread takes at a time; results do not depend on their number
 
-_compiled = numba.njit(
-    nogil=True, cache=True, fastmath={"nsz", "contract", "arcp", "nnan", "ninf", "reassoc"}
-)
+_compiled = compiled(fastmath={"nsz", "contract", "arcp", "nnan", "ninf", "reassoc"})
 
 
 @_compiled

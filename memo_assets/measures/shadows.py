@@ -24,12 +24,14 @@ def shadow_arrays(
         model_axis: the dimension of the models.
 
     Returns:
-        (float64 values, bool mask).
+        (values, float32 or float64 as they come, whole numbers and half precision as float64; bool mask).
 
     Raises:
         ValueError: if shapes disagree, the mask is not boolean, a value is not finite or there are fewer than two models.
     """
-    numbers, member = np.asarray(values, dtype=np.float64), np.asarray(in_train)
+    numbers, member = np.asarray(values), np.asarray(in_train)
+    if numbers.dtype not in (np.float32, np.float64):
+        numbers = numbers.astype(np.float64)
     if member.ndim != 2 or numbers.shape[:2] != member.shape:
         raise ValueError(
             f"{name} have shape {numbers.shape} and in_train {member.shape}: give one mask entry per model and sample."
@@ -93,13 +95,29 @@ def others_on_trained(
         ValueError: as `shadow_arrays`; a target out of range, or one that was trained on no sample.
     """
     numbers, member = shadow_arrays(values, in_train, name=name)
-    n_models, n_samples = numbers.shape
+    trained = np.flatnonzero(trained_samples(member, target))
+    numbers = numbers[:, trained].astype(np.float64, copy=False)
+    others = np.delete(np.arange(len(numbers)), target)
+    return OthersOnTrained(
+        trained, member.shape[1], numbers[target], numbers[others], member[np.ix_(others, trained)]
+    )
+
+
+def trained_samples(member: np.ndarray, target: int) -> np.ndarray:
+    """Which samples a target model was trained on, bool [N].
+
+    Args:
+        member: bool [S, N].
+        target: row of the audited model.
+
+    Raises:
+        ValueError: a target out of range, or one that was trained on no sample.
+    """
+    n_models = len(member)
     if not 0 <= target < n_models:
         raise ValueError(
             f"target is {target}: there are {n_models} models, give a row from 0 to {n_models - 1}."
         )
-    trained = np.flatnonzero(member[target])
-    if not trained.size:
+    if not member[target].any():
         raise ValueError(f"The target model {target} was trained on none of the samples: it has no score.")
-    others = np.ix_(np.delete(np.arange(n_models), target), trained)
-    return OthersOnTrained(trained, n_samples, numbers[target, trained], numbers[others], member[others])
+    return member[target]

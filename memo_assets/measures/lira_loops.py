@@ -1,0 +1,138 @@
+"""The loops of LiRA over models and samples, compiled: logit gaps, Gaussians of two groups, leave one out.
+
+Here belong loops that numpy would spread over many passes and copies. What the numbers mean, and the checks of what is
+given, are in `lira.py`. Arrays of models and samples are read in blocks of samples whose moments stay near the processor.
+"""
+
+import numpy as np
+
+from memo_assets.measures.compiled import compiled
+
+_BLOCK = 512  # samples at a time
+
+
+@compiled()
+def gaps(logits, labels, padding, out):
+    """Own logit minus the largest other one into `out` [M, N]; whether each has both, above `padding` and finite.
+
+    logits [M, N, C]; labels [N], each an index of C.
+    """
+    usable = True
+    n_models, n_samples, n_options = logits.shape
+    for model in range(n_models):
+        of_model, gaps_of_model = logits[model], out[model]
+        for sample in range(n_samples):
+            options = of_model[sample]
+            own = options[labels[sample]]
+            # The two largest, without a branch: which option is largest cannot be foretold. The sum is nan where any is.
+            first = second = total = np.float32(-np.inf)
+            for option in range(n_options):
+                value = options[option]
+                lower = value if value < first else first
+                first = value if value > first else first
+                second = lower if lower > second else second
+                total += value
+            other = second if own == first else first
+            usable &= (
+                own > padding and own < np.inf and other > padding and other < np.inf and not np.isnan(total)
+            )
+            gaps_of_model[sample] = own - other
+    return usable
+
+
+@compiled()
+def moments(values, member, left_out, count, moments_out):
+    """Count [2, N], and mean and population sd [2, 2, N], of values [S, N] out (row 0) and in (row 1) of a group.
+
+    member bool [S, N]; the row `left_out` counts in neither group (-1: none does). Values are taken relative to the first
+    of their group: nothing cancels, and equal values have an sd of exactly 0. Empty groups have mean and sd 0.
+    """
+    mean, sd = moments_out
+    n_models, n_samples = values.shape
+    origin, offset, squares = np.zeros((2, _BLOCK)), np.zeros((2, _BLOCK)), np.zeros((2, _BLOCK))
+    for start in range(0, n_samples, _BLOCK):
+        width = min(_BLOCK, n_samples - start)
+        seen = count[:, start : start + width]
+        for side in range(2):
+            for i in range(width):
+                origin[side, i] = offset[side, i] = squares[side, i] = 0.0
+                seen[side, i] = 0
+        for model in range(n_models):
+            if model != left_out:
+                for i in range(width):
+                    side = np.intp(member[model, start + i])
+                    value = np.float64(values[model, start + i])
+                    if seen[side, i] == 0:
+                        origin[side, i] = value
+                    seen[side, i] += 1
+                    offset[side, i] += value - origin[side, i]
+        for side in range(2):
+            for i in range(width):
+                offset[side, i] /= max(seen[side, i], 1)
+        for model in range(n_models):
+            if model != left_out:
+                for i in range(width):
+                    side = np.intp(member[model, start + i])
+                    apart = np.float64(values[model, start + i]) - origin[side, i] - offset[side, i]
+                    squares[side, i] += apart * apart
+        for side in range(2):
+            for i in range(width):
+                mean[side, start + i] = origin[side, i] + offset[side, i]
+                sd[side, start + i] = np.sqrt(squares[side, i] / max(seen[side, i], 1))
+
+
+@compiled()
+def _merged(one, other):
+    """Count, mean and squared deviations of two sets together (Chan, Golub, LeVeque 1979)."""
+    count, mean, squares = one
+    other_count, other_mean, other_squares = other
+    total = count + other_count
+    if total == 0.0:
+        return 0.0, 0.0, 0.0
+    apart = other_mean - mean
+    share = other_count / total
+    return total, mean + apart * share, squares + other_squares + apart * apart * count * share
+
+
+@compiled()
+def leave_one_out(scores, member, fixed_sd, out):
+    """Log-ratio of each model's score, averaged over queries, into `out` [N, S].
+
+    scores [N, S, A], member bool [N, S]; the Gaussians out and in are those of the other models: moments of the models
+    before it merged with moments of those after it. fixed_sd [2, S] replaces their sd where it has any model. nan where a
+    group is empty or has no spread.
+    """
+    n_samples, n_models, n_queries = scores.shape
+    fixed = fixed_sd.shape[1] > 0
+    before = np.empty((2, n_models, 3))
+    for sample in range(n_samples):
+        for model in range(n_models):
+            out[sample, model] = 0.0
+        for query in range(n_queries):
+            for side in range(2):
+                running = (0.0, 0.0, 0.0)
+                for model in range(n_models):
+                    before[side, model, 0] = running[0]
+                    before[side, model, 1] = running[1]
+                    before[side, model, 2] = running[2]
+                    if np.intp(member[sample, model]) == side:
+                        running = _merged(running, (1.0, scores[sample, model, query], 0.0))
+                running = (0.0, 0.0, 0.0)
+                for model in range(n_models - 1, -1, -1):
+                    score = scores[sample, model, query]
+                    earlier = before[side, model]
+                    count, mean, squares = _merged((earlier[0], earlier[1], earlier[2]), running)
+                    sd = np.nan
+                    if fixed:
+                        sd = fixed_sd[side, model]
+                    elif count > 1:
+                        sd = np.sqrt(squares / (count - 1))
+                    density = np.nan
+                    if count > 0 and sd > 0:
+                        z = (score - mean) / sd
+                        density = -np.log(sd) - 0.5 * z * z
+                    out[sample, model] += density if side == 1 else -density
+                    if np.intp(member[sample, model]) == side:
+                        running = _merged(running, (1.0, score, 0.0))
+        for model in range(n_models):
+            out[sample, model] /= n_queries
