@@ -46,13 +46,12 @@ def one_layer(
 ) -> list[Row]:
     """PSMI of one layer beside the bare product and the package."""
     hidden, labels = states(n, width)
-    wide = torch.from_numpy(hidden).double()
-    thetas = torch.from_numpy(unit_directions(DIRECTIONS, width))
-    out = torch.empty(n, DIRECTIONS, dtype=torch.float64)
+    thetas = unit_directions(DIRECTIONS, width, dtype=np.float32)
+    out = np.empty((n, DIRECTIONS), np.float32)
     taken = in_turn(
         {
             "ours": lambda: psmi(hidden, labels, directions=thetas),
-            "product": lambda: torch.mm(wide, thetas.T, out=out),
+            "product": lambda: np.matmul(hidden, thetas.T, out=out),
             "ours, directions drawn": lambda: psmi(hidden, labels, n_directions=DIRECTIONS),
             "package psmi": lambda: by_package(hidden, labels),
         },
@@ -65,7 +64,7 @@ def one_layer(
         Row(
             f"PSMI, {name}",
             size,
-            "bare matrix product of the projections, float64 (times its time)",
+            "bare matrix product of the projections, float32 (times its time)",
             target=against,
             at_least=False,
             **compared(taken, "ours", "product", faster=False),
@@ -94,11 +93,13 @@ def all_layers(rounds: int) -> list[Row]:
     layers = [states(n, width, seed=layer)[0] for layer in range(n_layers)]
     labels = states(n, width)[1]
     few = 4
+    thetas = unit_directions(DIRECTIONS, width, dtype=np.float32)
     taken = in_turn(
         {
             "one call": lambda: list(psmi_of_layers(layers, labels, n_directions=DIRECTIONS)),
             "layer by layer": lambda: [psmi(hidden, labels, n_directions=DIRECTIONS) for hidden in layers],
             "package psmi": lambda: [by_package(hidden, labels) for hidden in layers[:few]],
+            "products": lambda: [hidden @ thetas.T for hidden in layers],
         },
         rounds,
     )
@@ -111,6 +112,12 @@ def all_layers(rounds: int) -> list[Row]:
             target=10,
             note=f"{few} layers timed, times {n_layers // few}",
             **compared(taken, "one call", "package psmi", scale=n_layers / few),
+        ),
+        Row(
+            "PSMI, all layers of a model",
+            size,
+            "bare matrix products of the projections, float32 (times their time)",
+            **compared(taken, "one call", "products", faster=False),
         ),
         Row(
             "PSMI, all layers of a model",

@@ -7,19 +7,29 @@ projection belongs to the measure: `psmi.py`, `smi.py`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from memo_assets.measures.threads import in_threads
+
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, DTypeLike
 
 LOW, HIGH = 0.01, 0.99
 """The quantiles over directions which the sliced measures report."""
 
+DIRECTION_BLOCK = 500
+"""Directions that are drawn at a time where their number is not known beforehand: whole streams."""
 
-def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
+_STREAM = 125  # directions drawn from one random stream
+
+
+def unit_directions(
+    n_directions: int, dim: int, seed: int = 0, *, dtype: DTypeLike = np.float64
+) -> np.ndarray:
     """Draw directions uniformly on the unit sphere.
 
     Normal vectors divided by their length (Marsaglia, Annals of Mathematical Statistics 43, 1972). They come from
@@ -28,10 +38,11 @@ def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
     Args:
         n_directions: K, at least 1.
         dim: d, the width of the hidden states, at least 1.
-        seed: of the draw; the same seed gives the same directions.
+        seed: of the draw, at least 0; the same seed gives the same directions, on any number of threads.
+        dtype: float64, or float32 for the same directions rounded, in half of the memory.
 
     Returns:
-        float64 [K, d], rows of length 1.
+        [K, d] of `dtype`, rows of length 1.
 
     Raises:
         ValueError: if `n_directions` or `dim` is below 1.
@@ -40,20 +51,29 @@ def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
         raise ValueError(f"n_directions is {n_directions}: at least one direction is needed (2000 is usual).")
     if dim < 1:
         raise ValueError(f"The hidden states have width {dim}: a direction needs at least one dimension.")
-    return _scaled_to_one(np.random.default_rng(seed).standard_normal((n_directions, dim)))
+    return _drawn(0, n_directions, dim, seed, dtype)
 
 
-def direction_blocks(size: int, dim: int, seed: int = 0) -> Iterator[np.ndarray]:
-    """The directions of `unit_directions`, block by block without end: float64 [size, d]."""
-    rng = np.random.default_rng(seed)
-    while True:
-        yield _scaled_to_one(rng.standard_normal((size, dim)))
+def direction_blocks(dim: int, seed: int = 0, *, dtype: DTypeLike = np.float64) -> Iterator[np.ndarray]:
+    """The directions of `unit_directions`, in blocks of `DIRECTION_BLOCK` without end."""
+    for block in count():
+        yield _drawn(block * DIRECTION_BLOCK, DIRECTION_BLOCK, dim, seed, dtype)
 
 
-def _scaled_to_one(normal: np.ndarray) -> np.ndarray:
-    """Divide every row of an array [K, d] by its length, in place: no second array of this size."""
-    normal /= np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None]
-    return normal
+def _drawn(first: int, n: int, dim: int, seed: int, dtype: DTypeLike) -> np.ndarray:
+    """`n` directions from the one numbered `first` on, which begins a stream: each stream is drawn by one thread."""
+    out = np.empty((n, dim), dtype)
+
+    def draw(start: int) -> None:
+        rows = out[start : start + _STREAM]
+        stream = np.random.default_rng([seed, (first + start) // _STREAM])
+        normal = stream.standard_normal(rows.shape)
+        np.divide(
+            normal, np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None], out=rows, casting="same_kind"
+        )
+
+    in_threads(draw, range(0, n, _STREAM))
+    return out
 
 
 def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> torch.Tensor:
@@ -107,7 +127,12 @@ def row_blocks(states: torch.Tensor, cells: int) -> tuple[torch.Tensor, ...]:
 
 
 def direction_tensor(
-    directions: ArrayLike | torch.Tensor | None, hidden: torch.Tensor, n_directions: int, *, seed: int
+    directions: ArrayLike | torch.Tensor | None,
+    hidden: torch.Tensor,
+    n_directions: int,
+    *,
+    seed: int,
+    dtype: DTypeLike = np.float64,
 ) -> torch.Tensor:
     """Take the directions given, or draw `n_directions` of them, on the device of `hidden`.
 
@@ -116,9 +141,10 @@ def direction_tensor(
         hidden: tensor [N, d].
         n_directions: how many to draw where none are given.
         seed: of that draw.
+        dtype: float64 or float32, of the draw and of what is returned.
 
     Returns:
-        float64 tensor [K, d].
+        Tensor [K, d].
 
     Raises:
         ValueError: if no direction is asked for, or those given have another width or hold nan or inf.
@@ -127,14 +153,15 @@ def direction_tensor(
 
     width = hidden.shape[1]
     if directions is None:
-        return torch.from_numpy(unit_directions(n_directions, width, seed)).to(hidden.device)
+        return torch.from_numpy(unit_directions(n_directions, width, seed, dtype=dtype)).to(hidden.device)
     given = hidden_tensor(directions, "directions")
     if given.shape[1] != width:
         raise ValueError(
             f"directions have width {given.shape[1]} but the hidden states have width {width}: "
             "pass directions [K, width of the hidden states], or None to draw them."
         )
-    return given.to(device=hidden.device, dtype=torch.float64)
+    wanted = torch.float32 if dtype == np.float32 else torch.float64
+    return given.to(device=hidden.device, dtype=wanted)
 
 
 def class_index(

@@ -28,9 +28,9 @@ def gaps(logits, labels, padding, out):
             first = second = total = np.float32(-np.inf)
             for option in range(n_options):
                 value = options[option]
-                lower = value if value < first else first
-                first = value if value > first else first
-                second = lower if lower > second else second
+                lower = min(first, value)
+                first = max(first, value)
+                second = max(second, lower)
                 total += value
             other = second if own == first else first
             usable &= (

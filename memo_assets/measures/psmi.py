@@ -18,7 +18,6 @@ from memo_assets.measures.directions import (
     direction_blocks,
     direction_tensor,
     hidden_tensor,
-    unit_directions,
 )
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from memo_assets.measures.psmi_fused import FusedSums
     from memo_assets.measures.psmi_sums import TorchSums
 
-AUTO_BLOCK, MAX_DIRECTIONS = 500, 10_000
+MAX_DIRECTIONS = 10_000
 AUTO_LOWEST, AUTO_CHANGE = 0.05, 0.05
 
 
@@ -96,25 +95,9 @@ def psmi(
     ISIT 2023, algorithm 1; as a predictor of memorization, Dentan et al., ECAI 2025, arXiv 2409.18858, whose authors'
     package `psmi` chooses the number of directions in this way.
     """
-    import torch
-
-    states = hidden_tensor(hidden)
-    class_of, counts = class_index(labels, len(states), classes)
-    if directions is not None or n_directions != "auto":
-        thetas = direction_tensor(
-            directions, states, 0 if n_directions == "auto" else n_directions, seed=seed
-        )
-        sums = _sums(states, class_of, counts, most=len(thetas))
-        sums.add(thetas)
-        return _result(sums)
-    sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS)
-    means = []
-    for block in direction_blocks(AUTO_BLOCK, states.shape[1], seed):
-        sums.add(torch.from_numpy(block).to(states.device))
-        means.append(sums.mean.copy())
-        if _settled(means) or sums.seen >= MAX_DIRECTIONS:
-            break
-    return _result(sums)
+    return _psmi(
+        hidden_tensor(hidden), labels, directions, n_directions=n_directions, seed=seed, classes=classes
+    )
 
 
 def psmi_of_layers(
@@ -138,12 +121,48 @@ def psmi_of_layers(
     Raises:
         ValueError: as `psmi`.
     """
-    thetas: np.ndarray | None = None
+    thetas: torch.Tensor | None = None
+    precision = None
     for hidden in layers:
-        width = np.shape(hidden)[-1]
-        if n_directions != "auto" and (thetas is None or thetas.shape[1] != width):
-            thetas = unit_directions(n_directions, width, seed)
-        yield psmi(hidden, labels, directions=thetas, n_directions=n_directions, seed=seed)
+        states = hidden_tensor(hidden)
+        if n_directions != "auto":
+            dtype = _precision(states)
+            if thetas is None or (thetas.shape[1], precision) != (states.shape[1], dtype):
+                thetas, precision = (
+                    direction_tensor(None, states, n_directions, seed=seed, dtype=dtype),
+                    dtype,
+                )
+        yield _psmi(states, labels, thetas, n_directions=n_directions, seed=seed)
+
+
+def _psmi(
+    states: torch.Tensor,
+    labels: ArrayLike | torch.Tensor,
+    directions: ArrayLike | torch.Tensor | None,
+    *,
+    n_directions: int | Literal["auto"],
+    seed: int,
+    classes: Sequence | np.ndarray | None = None,
+) -> Psmi:
+    """`psmi` of hidden states that were checked."""
+    import torch
+
+    class_of, counts = class_index(labels, len(states), classes)
+    dtype = _precision(states)
+    if directions is not None or n_directions != "auto":
+        n = 0 if n_directions == "auto" else n_directions
+        thetas = direction_tensor(directions, states, n, seed=seed, dtype=dtype)
+        sums = _sums(states, class_of, counts, most=len(thetas))
+        sums.add(thetas)
+        return _result(sums)
+    sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS)
+    means = []
+    for block in direction_blocks(states.shape[1], seed, dtype=dtype):
+        sums.add(torch.from_numpy(block).to(states.device))
+        means.append(sums.mean.copy())
+        if _settled(means) or sums.seen >= MAX_DIRECTIONS:
+            break
+    return _result(sums)
 
 
 def _settled(means: list[np.ndarray]) -> bool:
@@ -156,15 +175,21 @@ def _settled(means: list[np.ndarray]) -> bool:
     return bool(change <= AUTO_CHANGE)
 
 
+def _precision(states: torch.Tensor) -> type:
+    """In which the hidden states are projected."""
+    import torch
+
+    on_processor = states.device.type == "cpu"
+    return np.float32 if on_processor and states.dtype == torch.float32 else np.float64
+
+
 def _sums(
     states: torch.Tensor, class_of: np.ndarray, counts: np.ndarray, *, most: int
 ) -> TorchSums | FusedSums:
     """What statistics over `most` directions at most are summed up in."""
-    import torch
-
     # Exact quantiles need only the values beyond them: these are carried from block to block.
     n_tail = min(int(LOW * (most - 1)) + 2, most)
-    if states.dtype == torch.float32 and states.device.type == "cpu":
+    if _precision(states) is np.float32:
         from memo_assets.measures.psmi_fused import FusedSums
 
         return FusedSums(states, class_of, counts, n_tail)

@@ -8,18 +8,17 @@ threads of numba's own, which two callers at once would bring down. The same sum
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
 
 from memo_assets.measures.compiled import compiled
 from memo_assets.measures.psmi_sums import SPREAD_FLOOR
+from memo_assets.measures.threads import in_threads
 
 _ROUNDING = 1e-6  # least sd of a class, as a share of the length of its centred states: float32 is no finer
 _CELLS = 2**25  # samples x directions held at once: 128 MB
-_CENTRED_ROWS = 1024  # hidden states centred at once: 16 MB at width 4096
+_CENTRED_CELLS = 2**24  # numbers of hidden states centred at once: 64 MB; a product of fewer rows is slower
 _TILE = 256  # directions in one pass of the densities: what the first cache holds
 _TASK_DIRECTIONS, _TASK_ROWS = (
     500,
@@ -170,11 +169,11 @@ class FusedSums:
         return -self._highest
 
     def add(self, thetas: torch.Tensor) -> None:
-        """Take in directions [K, d]."""
+        """Take in directions [K, d], which are rounded to float32."""
         directions = thetas.numpy()
         n_blocks = min(math.ceil(len(directions) * len(self._states) / _CELLS), len(directions))
         for block in np.array_split(directions, n_blocks):
-            self._add_block(block.astype(np.float32))
+            self._add_block(block.astype(np.float32, copy=False))
 
     def _add_block(self, thetas: np.ndarray) -> None:
         x = self._projections(thetas)
@@ -185,7 +184,7 @@ class FusedSums:
         def moments(start: int) -> None:
             _moments(x, self._class_of, (start, min(start + _TASK_DIRECTIONS, k)), sums, squares)
 
-        _in_threads(moments, range(0, k, _TASK_DIRECTIONS))
+        in_threads(moments, range(0, k, _TASK_DIRECTIONS))
         n_c = self._counts[:, None].astype(np.float64)
         mean = sums / n_c
         variance = np.maximum(squares - sums * mean, 0) / (n_c - 1)
@@ -201,17 +200,18 @@ class FusedSums:
         def rows(start: int) -> None:
             _rows(x, self._class_of, (start, min(start + _TASK_ROWS, n)), fitted, found)
 
-        _in_threads(rows, range(0, n, _TASK_ROWS))
+        in_threads(rows, range(0, n, _TASK_ROWS))
         self.seen += k
 
     def _projections(self, thetas: np.ndarray) -> np.ndarray:
         """Projections float32 [N, K] of the centred hidden states; the first time, their lengths by class too."""
         states = self._states
         out = np.empty((len(states), len(thetas)), np.float32)
-        centred = np.empty((min(_CENTRED_ROWS, len(states)), states.shape[1]), np.float32)
+        n_rows = min(max(1, _CENTRED_CELLS // states.shape[1]), len(states))
+        centred = np.empty((n_rows, states.shape[1]), np.float32)
         squares = np.empty(len(states)) if self._lengths is None else None
-        for start in range(0, len(states), _CENTRED_ROWS):
-            rows = slice(start, start + _CENTRED_ROWS)
+        for start in range(0, len(states), n_rows):
+            rows = slice(start, start + n_rows)
             block = np.subtract(states[rows], self._center, out=centred[: len(states) - start])
             np.matmul(block, thetas.T, out=out[rows])
             if squares is not None:
@@ -219,10 +219,3 @@ class FusedSums:
         if squares is not None:
             self._lengths = np.sqrt(np.bincount(self._class_of, squares, len(self._counts)) / self._counts)
         return out
-
-
-def _in_threads(task: Callable[[int], None], starts: range) -> None:
-    """Run a task from every start, on as many threads as torch has."""
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(task, starts):
-            pass

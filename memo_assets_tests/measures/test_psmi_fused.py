@@ -62,7 +62,7 @@ def test_blocks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(psmi_fused.FusedSums, "_projections", watched)
     monkeypatch.setattr(psmi_fused, "_CELLS", 4200)  # 7 directions of 600 samples
-    monkeypatch.setattr(psmi_fused, "_CENTRED_ROWS", 77)
+    monkeypatch.setattr(psmi_fused, "_CENTRED_CELLS", 77 * 48)
     parts = psmi(hidden, labels, n_directions=n_directions)
     assert len(sizes) == -(-n_directions // 7)
     assert max(sizes) <= 4200
