@@ -189,7 +189,7 @@ class FusedSums:
         mean = sums / n_c
         variance = np.maximum(squares - sums * mean, 0) / (n_c - 1)
         total_sd = np.sqrt(np.maximum(squares.sum(axis=0) / n - (sums.sum(axis=0) / n) ** 2, 0))
-        rounding = _ROUNDING * self._lengths[:, None] * np.linalg.norm(thetas, axis=1)
+        rounding = _ROUNDING * self._lengths[:, None] * np.sqrt(np.einsum("kd,kd->k", thetas, thetas))
         sd = np.maximum(np.sqrt(variance), np.maximum(SPREAD_FLOOR * total_sd, rounding))
         sd[sd == 0] = 1.0
         log_prior = np.log(self._counts / n)
