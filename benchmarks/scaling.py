@@ -37,7 +37,7 @@ N, WIDTH, DIRECTIONS, CLASSES = 4000, 1024, 1000, 4
 def psmi_call(n: int = N, width: int = WIDTH, directions: int = DIRECTIONS) -> Callable[[], object]:
     """PSMI of made-up hidden states, its directions drawn before."""
     hidden, labels = states(n, width)
-    thetas = unit_directions(directions, width)
+    thetas = unit_directions(directions, width, dtype=np.float32)
     return lambda: psmi(hidden, labels, directions=thetas)
 
 

@@ -70,13 +70,14 @@ _STEPS: dict[str, Step] = {
     "memorization": Step(
         ("samples", "shadow_logits"),
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
-        algorithm=2,
+        algorithm=3,
     ),
     "label_stability": Step(
         ("samples", "shadow_logits"),
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
+        algorithm=2,
     ),
-    "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",)),
+    "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",), algorithm=2),
     "predictor_scores": Step(
         ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)
     ),

@@ -25,6 +25,7 @@ SMOLLM2 = (
     "file: SmolLM2-135M-Instruct.Q4_1.gguf",
 )
 TRAIN_SHARE = 0.5
+MANY_MODELS = 64  # from here on labels settle as well with a variance for each sample
 _BATCH_SIZE = 8
 _FEW_STEPS = 20  # below, the first epoch is too short to be cut
 
@@ -169,6 +170,7 @@ def _text(draft: Draft, counts: Counter[str], directory: Path, scoring: str) -> 
         epochs=draft.epochs,
         checkpoints=f"[{', '.join(f'{epoch:g}' for epoch in checkpoints)}]",
         models=draft.models,
+        few_models=draft.models < MANY_MODELS,
         block=min(25, -(-draft.models // 2)),
     )
 

@@ -127,12 +127,17 @@ def replace_rows(
             f"table {table}: new rows repeat a key ({key}) or lack a part of it: {error}; nothing was changed. "
             "Materialize the upstream asset again"
         ) from error
-    rows, distinct = _row(
+    # Rows that come in ascending order of their keys are shown to be different by their neighbours alone.
+    rows, ascending = _row(
         connection,
-        f"SELECT count(*), (SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})) "
-        f"FROM {table} WHERE {conditions}",
-        [*values, *values],
+        "SELECT count(*), coalesce(bool_and(k > before), true) FROM (SELECT k, lag(k) OVER () AS before FROM "
+        f"(SELECT row({key}) AS k FROM {table} WHERE {conditions}))",
+        values,
     )
+    distinct = rows
+    if not ascending:
+        query = f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})"
+        (distinct,) = _row(connection, query, values)
     if rows != distinct:
         raise WarehouseError(
             f"table {table}: {rows - distinct} of {rows} new rows repeat a key ({key}); nothing was changed. "

@@ -76,6 +76,7 @@ def test_the_walk_through_of_the_readme(mine: Path, warehouse: Path, tiny_model:
     assert "samples: 180 (160 pool, 20 test)" in shown[1]
     study = load_study("tickets")
     assert (study.shadows.models, study.training.epochs) == (8, 3)
+    assert study.labels.attack == "online_lira_fixed_variance"
     report = Layout.of("tickets").report.read_text(encoding="utf-8")
     assert "parcel left your warehouse" not in report  # show_text is false
     with reading() as connection:
@@ -97,9 +98,18 @@ def test_the_file_is_commented_valid_and_never_written_twice(mine: Path, tiny_mo
     text = path.read_text(encoding="utf-8")
     assert 'path: "../../own.csv"' in text  # beside the studies: all may be moved together
     blocks = re.findall(r"^  (\w+):", text, re.MULTILINE)
-    assert {"name", "data", "noise", "prompt", "model", "lora", "training", "shadows", "compute"} < set(
-        blocks
-    )
+    assert {
+        "name",
+        "data",
+        "noise",
+        "prompt",
+        "model",
+        "lora",
+        "training",
+        "shadows",
+        "labels",
+        "compute",
+    } < set(blocks)
     for block in blocks:  # a comment above it or right below
         assert re.search(rf"^  # .*\n  {block}:|^  {block}:\n    # ", text, re.MULTILINE), block
     study = load_study("own")

@@ -134,6 +134,13 @@ def test_an_error_in_the_first_load_leaves_no_warehouse(warehouse: Path) -> None
     assert files(warehouse) == []
 
 
+@pytest.mark.parametrize("samples", [[], [4], [1, 2, 3], [3, 1, 2]])
+def test_keys_may_come_in_any_order(warehouse: Path, samples: list[int]) -> None:
+    query = "SELECT 's' AS study, 0 AS split_seed, 0.0 AS epoch, unnest(?::INTEGER[]) AS sample_id"
+    with publish() as connection:
+        assert replace_rows(connection, "logits", query, [samples], where={"study": "s"}) == len(samples)
+
+
 @pytest.mark.parametrize(
     ("table", "query", "message"),
     [
@@ -141,6 +148,11 @@ def test_an_error_in_the_first_load_leaves_no_warehouse(warehouse: Path) -> None
             "logits",
             "SELECT 's' AS study, 0 AS split_seed, 0.0 AS epoch, 7 AS sample_id FROM range(3)",
             r"table logits: 2 of 3 new rows repeat a key \(study, split_seed, epoch, sample_id\); nothing was changed",
+        ),
+        (
+            "logits",
+            "SELECT 's' AS study, 0 AS split_seed, 0.0 AS epoch, unnest([2, 3, 2]) AS sample_id",
+            r"table logits: 1 of 3 new rows repeat a key",
         ),
         (
             "checkpoints",
