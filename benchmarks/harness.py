@@ -5,6 +5,8 @@ the page of all results (`page`).
 """
 
 import argparse
+import ctypes
+import gc
 import os
 import platform
 import statistics
@@ -110,9 +112,11 @@ def compared(
 def peak_megabytes(function: Callable[[], object]) -> float:
     """Memory that a call takes at its peak above what the process holds before, in MB (10^6 bytes).
 
-    The kernel's own high-water mark of this process, reset before the call (Linux). Call the function once before: what
-    libraries allocate once and keep is not what the call needs.
+    The kernel's own high-water mark of this process, reset before the call (Linux), after the C library gave back what it
+    kept of freed memory. Call the function once before: what libraries allocate once and keep is not what the call needs.
     """
+    gc.collect()
+    ctypes.CDLL("libc.so.6").malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = _status("VmRSS")
     function()

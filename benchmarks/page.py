@@ -29,6 +29,15 @@ before. Every ratio is of two things timed in turn in one
 run, the median of several rounds; in brackets the smallest and the largest of a round. Above 1 means that many times
 faster, where a row does not say otherwise. Where a part of the other side was timed and scaled up, the row says so."""
 
+_CURVES = """## How it grows
+
+Time and memory over one size, the others kept; the exponent is that of the last half of the points. What limits each is
+in [scale.md](scale.md).
+
+![Time and memory over size](scaling.png)
+
+"""
+
 
 def main() -> None:
     """Run every module if asked to, then write the page."""
@@ -84,13 +93,14 @@ def _curves() -> str:
     if not path.is_file():
         return ""
     curves = json.loads(path.read_text(encoding="utf-8"))["curves"]
-    lines = ["| curve | from | to | time ~ size^ |", "|---|---|---|---|"]
+    lines = ["| curve | from | to | time ~ size^ | most MB above the inputs |", "|---|---|---|---|---|"]
     lines += [
         f"| {one['name']} | {one['sizes'][0]:,}: {one['seconds'][0]:.3g} s | {one['sizes'][-1]:,}: "
-        f"{one['seconds'][-1]:.3g} s | {one['exponent_of_time']:.2f} |"
+        f"{one['seconds'][-1]:.3g} s | {one['exponent_of_time']:.2f} | "
+        f"{format(max(one['megabytes']), '.0f') if one['megabytes'] else ''} |"
         for one in curves
     ]
-    return "## How it grows\n\n![Time over size](scaling.png)\n\n" + "\n".join(lines) + "\n"
+    return _CURVES + "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

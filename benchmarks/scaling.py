@@ -127,21 +127,33 @@ def packs(rounds: int) -> dict[str, Any]:
 
 
 def picture(curves: Sequence[dict[str, Any]]) -> go.Figure:
-    """One panel a curve: seconds over size in log-log, with the exponent in its title."""
+    """One panel a curve: seconds over size in log-log, with the exponent in its title, and megabytes on the right."""
     titles = [f"{one['name']}<br>time ~ size^{one['exponent_of_time']:.2f}" for one in curves]
     columns = 4
     rows = -(-len(curves) // columns)
-    figure = make_subplots(rows=rows, cols=columns, subplot_titles=titles, vertical_spacing=0.2)
+    figure = make_subplots(
+        rows=rows,
+        cols=columns,
+        subplot_titles=titles,
+        vertical_spacing=0.2,
+        horizontal_spacing=0.08,
+        specs=[[{"secondary_y": True}] * columns] * rows,
+    )
     for place, one in enumerate(curves):
         where = {"row": place // columns + 1, "col": place % columns + 1}
-        figure.add_scatter(
-            x=one["sizes"], y=one["seconds"], mode="lines+markers", line_color="#0072B2", **where
-        )
+        first = place == 0
+        line = {"name": "seconds", "line_color": "#0072B2", "mode": "lines+markers", "showlegend": first}
+        figure.add_scatter(x=one["sizes"], y=one["seconds"], **line, **where)
+        if one["megabytes"]:
+            line |= {"name": "MB above the inputs", "line_color": "#D55E00", "line_dash": "dot"}
+            figure.add_scatter(x=one["sizes"], y=one["megabytes"], **line, **where, secondary_y=True)
+            figure.update_yaxes(rangemode="tozero", showgrid=False, **where, secondary_y=True)
         figure.update_xaxes(type="log", title_text=one["axis"], tickvals=one["sizes"], **where)
-        figure.update_yaxes(type="log", title_text="seconds" if place % columns == 0 else None, **where)
-    figure.update_layout(showlegend=False, height=330 * rows, width=1300)
+        title = "seconds" if place % columns == 0 else None
+        figure.update_yaxes(type="log", dtick="D2", title_text=title, **where, secondary_y=False)
+    figure.update_layout(height=330 * rows, width=1400)
     figure.update_annotations(font_size=12)
-    return style(figure, "Time over size, one size doubled at a time")
+    return style(figure, "Time and memory over size, one size doubled at a time")
 
 
 def main() -> None:

@@ -111,6 +111,13 @@ def labels(rounds: int) -> list[Row]:
             "log-LiRA in SQL: seconds", size, "the clock", found["seconds"]["ours"], target=10, at_least=False
         ),
         Row("log-LiRA in SQL: peak memory", size, "before (MB)", peak_megabytes(lambda: asked(lira))),
+        Row(
+            "warehouse file: bytes a row of logits",
+            size,
+            "the file's size",
+            database_path().stat().st_size / (MODELS * SAMPLES * len(EPOCHS)),
+            note=f"{OPTIONS} option logits, split masks in the file too",
+        ),
     ]
 
 
