@@ -147,13 +147,29 @@ def picture(curves: Sequence[dict[str, Any]]) -> go.Figure:
         if one["megabytes"]:
             line |= {"name": "MB above the inputs", "line_color": "#D55E00", "line_dash": "dot"}
             figure.add_scatter(x=one["sizes"], y=one["megabytes"], **line, **where, secondary_y=True)
-            figure.update_yaxes(rangemode="tozero", showgrid=False, **where, secondary_y=True)
+            marks = [0.0, max(one["megabytes"])]
+            limits = {
+                "range": [0, 1.1 * marks[1]],
+                "tickvals": marks,
+                "tickformat": ".0f",
+                "tickmode": "array",
+            }
+            figure.update_yaxes(**limits, showgrid=False, **where, secondary_y=True)
         figure.update_xaxes(type="log", title_text=one["axis"], tickvals=one["sizes"], **where)
         title = "seconds" if place % columns == 0 else None
-        figure.update_yaxes(type="log", dtick="D2", title_text=title, **where, secondary_y=False)
+        figure.update_xaxes(tickangle=0, tickfont_size=11, **where)
+        shown: list[float] = []  # values of points, but for those that would cover another
+        for value in sorted(one["seconds"]):
+            if not shown or value > 1.15 * shown[-1]:
+                shown.append(value)
+        marks = {"tickvals": shown, "ticktext": [f"{value:.2g}" for value in shown]}
+        figure.update_yaxes(type="log", **marks, title_text=title, **where, secondary_y=False)
     figure.update_layout(height=330 * rows, width=1400)
     figure.update_annotations(font_size=12)
-    return style(figure, "Time and memory over size, one size doubled at a time")
+    figure = style(figure, "Time and memory over size, one size doubled at a time")
+    return figure.update_layout(
+        legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1.1, "yanchor": "bottom"}
+    )
 
 
 def main() -> None:
