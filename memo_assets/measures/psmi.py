@@ -71,8 +71,8 @@ def psmi(
 
     A class whose samples nearly coincide on a direction is given a standard deviation of 1e-6 times that of all
     samples there, and at least what rounding leaves: 1e-6 of the length of the class's centred hidden states in float32,
-    1e-12 of the length of the hidden states in float64. Where all samples coincide
-    the direction tells nothing and its pointwise mutual information is 0 up to that rounding.
+    1e-12 of the length of the hidden states in float64. Where all samples coincide the direction tells nothing and its
+    pointwise mutual information is 0 up to that rounding.
 
     Args:
         hidden: [N, d], array or tensor: the hidden states of one layer at the position that predicts the answer.
@@ -85,7 +85,7 @@ def psmi(
         classes: the classes to model, by default the sorted distinct labels; a label outside of them is an error.
 
     Returns:
-        Psmi, four arrays [N]; no value exceeds -log p(y).
+        Psmi, four arrays [N]; no value exceeds -log p(y) but by rounding.
 
     Raises:
         ValueError: on shapes that disagree, hidden states that are not finite, fewer than two classes, a class with
@@ -128,10 +128,8 @@ def psmi_of_layers(
         if n_directions != "auto":
             dtype = _precision(states)
             if thetas is None or (thetas.shape[1], precision) != (states.shape[1], dtype):
-                thetas, precision = (
-                    direction_tensor(None, states, n_directions, seed=seed, dtype=dtype),
-                    dtype,
-                )
+                thetas = direction_tensor(None, states, n_directions, seed=seed, dtype=dtype)
+                precision = dtype
         yield _psmi(states, labels, thetas, n_directions=n_directions, seed=seed)
 
 
