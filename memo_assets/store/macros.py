@@ -27,24 +27,28 @@ MACROS = {
           SELECT epoch, sample_id, logit_gap::DOUBLE AS gap
           FROM logits SEMI JOIN split_masks USING (study, split_seed, sample_id)
           WHERE study = of_study AND split_seed = target
+        ), size AS (
+          SELECT greatest((SELECT max(split_seed) FROM logits WHERE study = of_study),
+                          (SELECT max(split_seed) FROM split_masks WHERE study = of_study)) + 1 AS models
+        ), members AS (  -- one bit a model: no join of all rows with the split masks
+          SELECT sample_id, bit_or(set_bit(repeat('0', models)::BIT, split_seed, 1)) AS bits
+          FROM split_masks, size WHERE study = of_study
+          GROUP BY sample_id HAVING bool_or(split_seed = target)
         ), sides AS (
-          SELECT l.epoch, l.sample_id, count(m.sample_id) AS n_in, count(*) - count(m.sample_id) AS n_out,
-                 avg(l.logit_gap::DOUBLE) FILTER (m.sample_id IS NOT NULL) AS mean_in,
-                 stddev_pop(l.logit_gap::DOUBLE) FILTER (m.sample_id IS NOT NULL) AS sd_in,
-                 avg(l.logit_gap::DOUBLE) FILTER (m.sample_id IS NULL) AS mean_out,
-                 stddev_pop(l.logit_gap::DOUBLE) FILTER (m.sample_id IS NULL) AS sd_out
-          FROM logits l
-          SEMI JOIN (SELECT sample_id FROM split_masks WHERE study = of_study AND split_seed = target) t
-            ON t.sample_id = l.sample_id
-          LEFT JOIN split_masks m
-            ON m.study = of_study AND m.split_seed = l.split_seed AND m.sample_id = l.sample_id
-          WHERE l.study = of_study AND l.split_seed != target
-          GROUP BY l.epoch, l.sample_id
+          SELECT epoch, sample_id, is_in, count(*) AS n, avg(gap) AS mean, nullif(stddev_pop(gap), 0) AS sd
+          FROM (
+            SELECT l.epoch, l.sample_id, l.logit_gap::DOUBLE AS gap, get_bit(m.bits, l.split_seed) AS is_in
+            FROM logits l JOIN members m ON m.sample_id = l.sample_id
+            WHERE l.study = of_study AND l.split_seed != target
+          )
+          GROUP BY epoch, sample_id, is_in
         ), moments AS (
-          SELECT epoch, sample_id, gap, n_in, n_out,
-                 coalesce(mean_in, 0) AS mean_in, nullif(coalesce(sd_in, .1), 0) AS sd_in,
-                 coalesce(mean_out, 0) AS mean_out, nullif(coalesce(sd_out, .1), 0) AS sd_out
-          FROM own JOIN sides USING (epoch, sample_id)
+          SELECT own.epoch, own.sample_id, gap, coalesce(i.n, 0) AS n_in, coalesce(o.n, 0) AS n_out,
+                 coalesce(i.mean, 0) AS mean_in, if(i.n IS NULL, .1, i.sd) AS sd_in,
+                 coalesce(o.mean, 0) AS mean_out, if(o.n IS NULL, .1, o.sd) AS sd_out
+          FROM own
+          LEFT JOIN sides i ON i.is_in = 1 AND i.epoch = own.epoch AND i.sample_id = own.sample_id
+          LEFT JOIN sides o ON o.is_in = 0 AND o.epoch = own.epoch AND o.sample_id = own.sample_id
         )
         SELECT epoch, sample_id, n_in, n_out,
                ln(sd_out) - ln(sd_in) - ((gap - mean_in) / sd_in) ** 2 / 2 + ((gap - mean_out) / sd_out) ** 2 / 2
