@@ -60,7 +60,10 @@ def one_layer(
     size = f"N={n}, d={width}, {DIRECTIONS} directions, {CLASSES} classes"
     against, factor = targets
     memory = peak_megabytes(lambda: psmi(hidden, labels, n_directions=DIRECTIONS))
+    exact = psmi(hidden.astype(np.float64), labels, directions=thetas).mean
+    off = np.abs(psmi(hidden, labels, directions=thetas).mean - exact).max()
     return [
+        Row(f"PSMI, {name}: largest difference", size, "the same in float64 (nats)", float(off)),
         Row(
             f"PSMI, {name}",
             size,

@@ -127,7 +127,7 @@ def _largest(gram: torch.Tensor, n: int) -> tuple[torch.Tensor, torch.Tensor]:
     import torch
     from scipy.linalg import eigh
 
-    if gram.device.type == "cpu":  # only the vectors asked for: a third of the time of all 4096
+    if gram.device.type == "cpu":  # only the vectors that are asked for
         size = len(gram)
         values, vectors = eigh(
             gram.numpy(), subset_by_index=(size - n, size - 1), overwrite_a=True, check_finite=False

@@ -88,8 +88,8 @@ def psmi(
         Psmi, four arrays [N]; no value exceeds -log p(y) but by rounding.
 
     Raises:
-        ValueError: on shapes that disagree, hidden states that are not finite, fewer than two classes, a class with
-            fewer than two samples, labels outside `classes`, no direction, or directions of another width.
+        ValueError: on shapes that disagree, hidden states that are not finite (or float32 ones whose squares are not),
+            fewer than two classes, a class with fewer than two samples, labels outside `classes`, no direction, or directions of another width.
 
     Source: Wongso, Ghosh and Motani, "Pointwise Sliced Mutual Information for Neural Network Explainability",
     ISIT 2023, algorithm 1; as a predictor of memorization, Dentan et al., ECAI 2025, arXiv 2409.18858, whose authors'
@@ -199,8 +199,9 @@ def _sums(
 def _result(sums: TorchSums | FusedSums) -> Psmi:
     """The statistics over all directions so far."""
     position = LOW * (sums.seen - 1)
-    low, high = (_interpolate(tail, position) for tail in (sums.lowest, sums.highest))
-    return Psmi(sums.mean, low, high, np.sqrt(sums.squares / sums.seen), n_directions=sums.seen)
+    mean, squares, lowest, highest = sums.statistics()
+    low, high = (_interpolate(tail, position) for tail in (lowest, highest))
+    return Psmi(mean, low, high, np.sqrt(squares / sums.seen), n_directions=sums.seen)
 
 
 def _interpolate(tail: np.ndarray, position: float) -> np.ndarray:

@@ -157,16 +157,16 @@ class FusedSums:
     def __init__(self, states: torch.Tensor, class_of: np.ndarray, counts: np.ndarray, n_tail: int) -> None:
         self._states, self._class_of, self._counts = states.numpy(), class_of, counts
         n = len(self._states)
-        self._center = self._states.mean(axis=0)
+        with np.errstate(over="ignore"):  # told with their lengths
+            self._center = self._states.mean(axis=0)
         self._lengths: np.ndarray | None = None
-        self.mean, self.squares = np.zeros(n), np.zeros(n)
-        self.lowest, self._highest = (np.full((n, n_tail), np.inf, np.float32) for _ in range(2))
+        self.mean, self._squares = np.zeros(n), np.zeros(n)
+        self._lowest, self._highest = (np.full((n, n_tail), np.inf, np.float32) for _ in range(2))
         self.seen = 0
 
-    @property
-    def highest(self) -> np.ndarray:
-        """float32 [N, T], the highest values so far, from the highest on."""
-        return -self._highest
+    def statistics(self) -> tuple[np.ndarray, ...]:
+        """As `TorchSums.statistics`; the outermost values are float32."""
+        return self.mean, self._squares, self._lowest, -self._highest
 
     def add(self, thetas: torch.Tensor) -> None:
         """Take in directions [K, d], which are rounded to float32."""
@@ -195,7 +195,7 @@ class FusedSums:
         log_prior = np.log(self._counts / n)
         scale, constant = math.sqrt(0.5) / sd, log_prior[:, None] - np.log(sd)
         fitted = tuple(part.astype(np.float32) for part in (mean, scale, constant, log_prior))
-        found = (self.seen, self.mean, self.squares, self.lowest, self._highest)
+        found = (self.seen, self.mean, self._squares, self._lowest, self._highest)
 
         def rows(start: int) -> None:
             _rows(x, self._class_of, (start, min(start + _TASK_ROWS, n)), fitted, found)
@@ -213,9 +213,14 @@ class FusedSums:
         for start in range(0, len(states), n_rows):
             rows = slice(start, start + n_rows)
             block = np.subtract(states[rows], self._center, out=centred[: len(states) - start])
-            np.matmul(block, thetas.T, out=out[rows])
             if squares is not None:
                 squares[rows] = np.einsum("nd,nd->n", block, block)
+                if not np.isfinite(squares[rows]).all():
+                    raise ValueError(
+                        f"hidden holds values up to {np.abs(states).max():.3g}, whose squares exceed float32: pass the "
+                        "hidden states as float64, or divide them by a constant, on which no score depends."
+                    )
+            np.matmul(block, thetas.T, out=out[rows])
         if squares is not None:
             self._lengths = np.sqrt(np.bincount(self._class_of, squares, len(self._counts)) / self._counts)
         return out

@@ -49,20 +49,10 @@ class TorchSums:
         """float64 [N], the mean so far."""
         return self._mean.cpu().numpy()
 
-    @property
-    def squares(self) -> np.ndarray:
-        """float64 [N], sum of squared deviations from the mean."""
-        return self._squares.cpu().numpy()
-
-    @property
-    def lowest(self) -> np.ndarray:
-        """float64 [N, T], the lowest values so far, from the lowest on."""
-        return self._lowest.cpu().numpy()
-
-    @property
-    def highest(self) -> np.ndarray:
-        """float64 [N, T], the highest values so far, from the highest on."""
-        return self._highest.cpu().numpy()
+    def statistics(self) -> tuple[np.ndarray, ...]:
+        """Mean and sum of squared deviations float64 [N], lowest and highest values so far [N, T], outermost first."""
+        found = (self._mean, self._squares, self._lowest, self._highest)
+        return tuple(values.cpu().numpy() for values in found)
 
     def add(self, thetas: torch.Tensor) -> None:
         """Take in directions float64 [K, d]."""

@@ -111,6 +111,15 @@ def test_identical_hidden_states_tell_nothing(value: float) -> None:
         np.testing.assert_allclose(getattr(found, statistic), 0, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [1e20, 3e38])
+def test_values_too_large_for_float32_are_refused_and_taken_as_float64(size: float) -> None:
+    hidden, labels = some_states()
+    hidden = (hidden / np.abs(hidden).max() * size).astype(np.float32)
+    with pytest.raises(ValueError, match="whose squares exceed float32: pass the hidden states as float64"):
+        psmi(hidden, labels, n_directions=5)
+    assert np.isfinite(psmi(hidden.astype(np.float64), labels, n_directions=5).mean).all()
+
+
 def test_threads_and_settings_of_torch_change_no_bit() -> None:
     hidden, labels = some_states(n=1500)
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
