@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from memo_assets.cli_audit import audit, verify
 from memo_assets.cli_compare import compare
 from memo_assets.cli_output import console, fail, writable
 from memo_assets.cli_slurm import slurm_app
@@ -121,9 +122,9 @@ def ui(
     )
 
 
+app.command()(audit)
+app.command()(verify)
 app.command()(sql)
-
-
 app.command()(status)
 app.command()(compare)
 

@@ -75,24 +75,25 @@ def load_items(
     return Items(frame, background)
 
 
-def check_items(frame: pd.DataFrame, *, where: str) -> None:
+def check_items(frame: pd.DataFrame, *, where: str, is_split: bool = True) -> None:
     """Refuse items that no study can use.
 
     Args:
         frame: as in `Items`.
         where: what the message calls the source, such as the path of the file.
+        is_split: whether test samples and shares for several models are to be taken of them.
 
     Raises:
         DataError: with every problem found, one sentence each: what, in which rows, what to do.
     """
-    problems = list(_problems(frame))
+    problems = list(_problems(frame, is_split=is_split))
     if len(problems) == 1:
         raise DataError(f"{where}: {problems[0]}")
     if problems:
         raise DataError("\n- ".join([f"{where}: {len(problems)} problems", *problems]))
 
 
-def _problems(frame: pd.DataFrame) -> Iterator[str]:
+def _problems(frame: pd.DataFrame, *, is_split: bool) -> Iterator[str]:
     content = "image" if "image" in frame else "text"
     lacking = [name for name in ("item_id", content, "label", "options") if name not in frame]
     if lacking:
@@ -101,13 +102,17 @@ def _problems(frame: pd.DataFrame) -> Iterator[str]:
     if frame.empty:
         yield f"there are no rows: give at least {MIN_ROWS}"
         return
-    yield from _size_problems(frame)
+    yield from _size_problems(frame, is_split=is_split)
     yield from _id_problems(frame)
     yield from _image_problems(frame) if content == "image" else _text_problems(frame)
     yield from _label_problems(frame)
 
 
-def _size_problems(frame: pd.DataFrame) -> Iterator[str]:
+def _size_problems(frame: pd.DataFrame, *, is_split: bool) -> Iterator[str]:
+    if not is_split:
+        if len(frame) < MIN_ROWS:
+            yield f"{len(frame)} rows are too few to compare with one another: give at least {MIN_ROWS}"
+        return
     if "is_test" not in frame:
         if len(frame) < MIN_ROWS:
             yield (

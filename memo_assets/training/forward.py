@@ -5,6 +5,7 @@ and hidden states (`measures`, `store`).
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -30,14 +31,19 @@ MIN_FILLED = 0.8
 
 
 def forward(
-    task: Task, samples: np.ndarray | None = None, *, hidden: bool = False, batch_tokens: int = 16_384
+    task: Task,
+    samples: np.ndarray | None = None,
+    *,
+    hidden: bool | Literal["last"] = False,
+    batch_tokens: int = 16_384,
 ) -> Forward:
     """Run all models over samples.
 
     Args:
         task: the models and their data.
         samples: int64 [N], positions of the samples in the data; by default all, in their order.
-        hidden: whether to keep the hidden states, 4 * K * N * d bytes for each layer.
+        hidden: whether to keep the hidden states, 4 * K * N * d bytes for each layer; "last" keeps those of the last
+            layer alone.
         batch_tokens: tokens in one pass, padding included, over all models; one sample per pass if it is too long.
 
     Raises:
@@ -57,7 +63,9 @@ def forward(
         rows = by_length[start : start + max(1, batch_tokens // (n_models * longest))]
         # Sorted by length, so those that fill enough of a row of the longest come first.
         rows = rows[lengths[rows] >= MIN_FILLED * longest]
-        part = task.predict(samples[rows], hidden=hidden)
+        part = task.predict(samples[rows], hidden=bool(hidden))
+        if hidden == "last" and part.hidden is not None:
+            part = part._replace(hidden=part.hidden[-1:])
         if result is None:
             result = _empty(part, n_samples)
         result.option_logits[:, rows] = part.option_logits.float().cpu().numpy()

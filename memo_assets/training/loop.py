@@ -54,6 +54,7 @@ def train(
     on_trigger: OnTrigger | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop = never,
+    trigger_reference: np.ndarray | None = None,
 ) -> None:
     """Train all models of a task, or go on where an earlier run stood.
 
@@ -74,6 +75,7 @@ def train(
         on_trigger: called with epoch, steps made, statistics since the checkpoint before, and the model.
         on_progress: called after every step with steps made and steps in all.
         should_stop: asked after every step but the last; at the first yes the run is interrupted.
+        trigger_reference: [K], losses from which the recipe's trigger counts the fall; by default each model's first ones.
 
     Raises:
         Interrupted: `should_stop` said yes; the state is saved.
@@ -95,7 +97,9 @@ def train(
         "settings": dict(task.settings),
     }
     losses: list[Tensor] = []  # of the steps since the checkpoint before
-    watch = None if recipe.trigger is None else TriggerWatch(recipe.trigger, len(task.seeds))
+    watch = (
+        None if recipe.trigger is None else TriggerWatch(recipe.trigger, len(task.seeds), trigger_reference)
+    )
 
     def save(step: int) -> None:
         save_state(

@@ -20,7 +20,7 @@ class Triggered:
 
     Attributes:
         k: its place in the pack.
-        reference: median of its first losses.
+        reference: median of its first losses, or the one given.
         median: median of its last losses, at most (1 - drop) x reference.
     """
 
@@ -32,18 +32,19 @@ class Triggered:
 class TriggerWatch:
     """Watches the training losses of K models, each by itself.
 
-    The reference is the median of a model's first `window` losses. Once there are so many, the running median of its
-    last `window` losses is taken after every step; the first that is at most (1 - drop) x reference triggers.
+    The reference is the median of a model's first `window` losses, unless it is given. Once there are so many, the running
+    median of its last `window` losses is taken after every step; the first that is at most (1 - drop) x reference triggers.
 
     Args:
         trigger: window and drop.
         n_models: K.
+        reference: [K], such as the median losses of the untrained models; by default the first losses tell.
     """
 
-    def __init__(self, trigger: Trigger, n_models: int) -> None:
+    def __init__(self, trigger: Trigger, n_models: int, reference: np.ndarray | None = None) -> None:
         self._trigger = trigger
         self._recent = np.empty((n_models, 0))
-        self._reference: np.ndarray | None = None  # [K], once there are losses enough
+        self._reference = reference  # [K], else known once there are losses enough
         self._step = np.zeros(n_models, dtype=np.int64)  # at which it triggered; 0: not yet
 
     def after_step(self, losses: Tensor, step: int) -> list[Triggered]:
@@ -59,9 +60,9 @@ class TriggerWatch:
         window = self._trigger.window
         seen = np.concatenate([self._recent, losses.double().cpu().numpy()], axis=1)
         self._recent = seen[:, -window:]
+        if seen.shape[1] < window:
+            return []
         if self._reference is None:
-            if seen.shape[1] < window:
-                return []
             self._reference = np.median(seen[:, :window], axis=1)
         medians, reference = np.median(self._recent[waiting], axis=1), self._reference[waiting]
         fallen = medians <= (1 - self._trigger.drop) * reference

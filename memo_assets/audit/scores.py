@@ -1,0 +1,91 @@
+"""Scores of every training sample at the prediction epoch, and the table of samples at risk.
+
+What belongs here: from what a run gave to one row a sample. What does not: the measures themselves (`measures`).
+"""
+
+import numpy as np
+import pandas as pd
+
+from memo_assets.audit.run import EarlyRun
+from memo_assets.compute.scores import shares_its_label
+from memo_assets.measures import trajectory
+from memo_assets.measures.label_errors import suspected_labels
+from memo_assets.measures.lira import logit_gap
+from memo_assets.measures.mahalanobis import mahalanobis
+from memo_assets.measures.psmi import psmi
+
+RULE = "PSMI of the last layer below 0"
+
+
+def score_samples(
+    run: EarlyRun, given_label: np.ndarray, given_index: np.ndarray, *, directions: int
+) -> pd.DataFrame:
+    """Every score of every training sample at the prediction epoch, in the order of the run's samples.
+
+    Args:
+        run: what the run gave.
+        given_label: [N], the labels trained on; the classes of PSMI.
+        given_index: int [N], their places among each sample's options.
+        directions: of PSMI.
+
+    Returns:
+        One row a sample: psmi, psmi_low, psmi_high, psmi_sd (nan for a sample that alone bears its label), flagged (bool: PSMI
+        below 0), then loss, logit_gap, mahalanobis and the scores of the trajectory, and suspected_index (-1: none).
+
+    Raises:
+        ValueError: fewer than two labels that two samples bear.
+    """
+    logits, labels = run.option_logits, given_index
+    shared = shares_its_label(given_label)
+    found = psmi(run.hidden[shared], given_label[shared], n_directions=directions)
+    confidence, variability = trajectory.cartography(logits, labels)
+    table = pd.DataFrame(
+        {
+            **{
+                name: _at(shared, values)
+                for name, values in (
+                    ("psmi", found.mean),
+                    ("psmi_low", found.low),
+                    ("psmi_high", found.high),
+                    ("psmi_sd", found.sd),
+                )
+            },
+            "loss": run.losses[-1].astype(np.float64),
+            "logit_gap": logit_gap(logits[-1], labels),
+            "mahalanobis": mahalanobis(run.hidden),
+            "calibrated_loss": trajectory.calibrated_loss(run.losses)[-1],
+            "cumulative_loss": trajectory.cumulative_loss(run.losses)[-1],
+            "lt_iqr": trajectory.lt_iqr(run.losses)[-1],
+            "el2n": trajectory.el2n(logits, labels)[-1],
+            "aum": trajectory.aum(logits, labels)[-1],
+            "forgetting": trajectory.forgetting(logits, labels)[-1],
+            "cartography_mean": confidence[-1],
+            "cartography_sd": variability[-1],
+            "suspected_index": suspected_labels(_probabilities(logits[-1]), labels),
+        }
+    )
+    table.insert(0, "flagged", (table["psmi"] < 0).to_numpy())
+    return table
+
+
+def ranked(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows by risk: lowest PSMI first, those without PSMI last; with their rank from 1.
+
+    Args:
+        table: column psmi and others.
+    """
+    ordered = table.sort_values("psmi", kind="stable", na_position="last", ignore_index=True)
+    ordered.insert(0, "rank", np.arange(1, len(ordered) + 1))
+    return ordered
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    values = logits.astype(np.float64)
+    odds = np.exp(values - values.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def _at(places: np.ndarray, values: np.ndarray) -> np.ndarray:
+    out = np.full(len(places), np.nan)
+    out[places] = values
+    return out
