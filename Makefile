@@ -25,7 +25,7 @@ help:
 	@echo "make bench-qlora  SmolLM2 trained for an epoch in float32, 4-bit and 8-bit (a few minutes)"
 	@echo "make bench-packs  WideResNets trained in packs beside one alone (about a minute)"
 	@echo "make bench-reader  loads of the warehouse beside a reader whose query stays open (about 9 minutes)"
-	@echo "make docs     write docs/schema.md, the page of all tables and views, from the database's comments"
+	@echo "make docs     write docs/schema.md (all tables and views) and docs/audit.schema.json (the summary of an audit)"
 	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
 
 setup: $(READY)
@@ -84,6 +84,7 @@ bench-reader: $(READY)
 
 docs: $(READY)
 	$(BIN)/memo sql --schema > docs/schema.md
+	$(BIN)/python -c "from memo_assets.audit.summary import json_schema; print(json_schema(), end='')" > docs/audit.schema.json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

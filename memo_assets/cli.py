@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from memo_assets.cli_audit import audit, verify
 from memo_assets.cli_compare import compare
+from memo_assets.cli_doctor import doctor
 from memo_assets.cli_output import console, fail, writable
 from memo_assets.cli_slurm import slurm_app
 from memo_assets.cli_sql import sql
@@ -124,6 +125,7 @@ def ui(
 
 app.command()(audit)
 app.command()(verify)
+app.command()(doctor)
 app.command()(sql)
 app.command()(status)
 app.command()(compare)

@@ -88,7 +88,8 @@ def audit(
     folder = Path(f"{file.stem}-audit") if out is None else out
     if folder.exists() and (not folder.is_dir() or _foreign(folder)):
         fail(f"--out: {folder} is there and holds no audit: name another folder, which will be made")
-    result = _run(file, text, label, id, settings, folder, quiet=as_json)
+    columns = {"text": text, "label": label, "id": id}
+    result = _run(file, columns, settings, folder, quiet=as_json)
     path = result.save(folder)
     _remove_work(folder)
     share = result.summary.risk.share.value
@@ -126,14 +127,7 @@ def verify(
 
 
 def _run(
-    file: Path,
-    text: str,
-    label: str,
-    id_column: str | None,
-    settings: "AuditSettings",
-    folder: Path,
-    *,
-    quiet: bool,
+    file: Path, names: dict[str, Any], settings: "AuditSettings", folder: Path, *, quiet: bool
 ) -> "AuditResult":
     from rich.console import Console
     from rich.progress import (
@@ -173,9 +167,7 @@ def _run(
             frame = pd.DataFrame({name: pd.Series(values, dtype=object) for name, values in columns.items()})
             return run_audit(
                 frame,
-                text=text,
-                label=label,
-                id=id_column,
+                **names,
                 settings=settings,
                 work=folder / ".work",
                 source=str(file),

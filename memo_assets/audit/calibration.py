@@ -54,14 +54,16 @@ def calibrate(
 
     Args:
         make_task: fresh models of some seeds over the data.
-        given_label, given_index: [N], as in `scores.score_samples`.
+        given_label: [N], the labels trained on; the classes of PSMI.
+        given_index: int [N], their places among each sample's options.
         recipe: the shadows' recipe.
         folder: keeps the state of packs that are killed.
         shadows: number of models, even.
         drop: share by which the median loss must fall.
         directions: of PSMI.
         seed: of the halves and of the intervals.
-        on_progress, should_stop: as in `run.run_until_low_loss`.
+        on_progress: called with units done, units in all, and what is counted.
+        should_stop: asked after every step.
 
     Raises:
         Interrupted: `should_stop` said yes; the same call goes on.
@@ -78,10 +80,9 @@ def calibrate(
         pack_gaps, pack_flagged, pack_reached = _run_pack(
             make_task(pack),
             [np.flatnonzero(member[k]) for k in pack],
-            given_label,
-            given_index,
+            (given_label, given_index),
             recipe,
-            folder / f"pack={place}",
+            folder=folder / f"pack={place}",
             drop=drop,
             directions=directions,
             told=_told(on_progress, place, len(packs)),
@@ -116,17 +117,17 @@ def calibrate(
 def _run_pack(
     task: Task,
     rows: list[np.ndarray],
-    given_label: np.ndarray,
-    given_index: np.ndarray,
+    given: tuple[np.ndarray, np.ndarray],
     recipe: Training,
-    folder: Path,
     *,
+    folder: Path,
     drop: float,
     directions: int,
     told: Callable[[int, int], None],
     should_stop: ShouldStop,
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Logit gaps [K, N] at the end, what the rule flags [K, N] early on, and how many models had a prediction epoch."""
+    given_label, given_index = given
     n_models, every = len(rows), np.arange(len(given_label))
     flagged, reference = np.zeros((n_models, len(every)), dtype=bool), np.zeros(n_models)
     waiting = set(range(n_models))

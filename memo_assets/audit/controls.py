@@ -6,10 +6,10 @@ What belongs here: detection rates by kind. What does not: how the samples are m
 import pandas as pd
 
 from memo_assets.audit.canaries import KINDS
-from memo_assets.audit.summary import ControlRecord, RateRecord
+from memo_assets.audit.summary import ControlRecord, Expected, RateRecord
 from memo_assets.measures.intervals import exact_rate
 
-_EXPECTED = {True: "flagged", False: "not flagged", None: "either"}
+_EXPECTED: dict[bool | None, Expected] = {True: "flagged", False: "not flagged", None: "either"}
 
 
 def control_records(planted: pd.DataFrame) -> list[ControlRecord]:

@@ -25,7 +25,7 @@ from memo_assets.audit.canaries import plant
 from memo_assets.audit.models import AuditedModel, load_model
 from memo_assets.audit.prompts import Answers, audit_samples, checked_items, choose_answers
 from memo_assets.audit.result import AuditResult
-from memo_assets.audit.run import EarlyRun, OnProgress, run_until_low_loss
+from memo_assets.audit.run import OnProgress, run_until_low_loss
 from memo_assets.audit.scores import ranked, score_samples
 from memo_assets.audit.settings import MIN_SHADOWS, AuditSettings
 from memo_assets.audit.summary import CalibrationRecord, DataRecord
@@ -116,26 +116,24 @@ def audit(
                 f"{source}: the label {name!r} stands at one row alone, so nothing is there to compare it with; remove the row, "
                 "or merge labels"
             )
-    audited = _Audit(items, chosen, (text, label), source, Clock({}), on_progress, should_stop)
+    audited = _Audit(items, chosen, (text, label), source, on_progress, should_stop)
     return audited.result(None if work is None else Path(work))
 
 
+@dataclass
 class _Audit:
     """One audit under way."""
 
-    def __init__(
-        self,
-        items: pd.DataFrame,
-        settings: AuditSettings,
-        columns: tuple[str, str],
-        source: str,
-        clock: Clock,
-        on_progress: OnProgress | None,
-        should_stop: ShouldStop,
-    ) -> None:
-        self.items, self.settings, self.columns, self.source = items, settings, columns, source
-        self.clock, self.on_progress, self.should_stop = clock, on_progress, should_stop
-        rows = items[["item_id", "text", "label"]].to_numpy().tolist()
+    items: pd.DataFrame
+    settings: AuditSettings
+    columns: tuple[str, str]
+    source: str
+    on_progress: OnProgress | None
+    should_stop: ShouldStop
+
+    def __post_init__(self) -> None:
+        self.clock = Clock({})
+        rows = self.items[["item_id", "text", "label"]].to_numpy().tolist()
         self.sha256 = hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()
 
     def result(self, work: Path | None) -> AuditResult:
@@ -210,7 +208,19 @@ class _Audit:
         losses = pd.DataFrame(
             {"epoch": run.epochs, "median_loss": np.median(run.losses, axis=1).astype(np.float64)}
         )
-        return self._told_result(run, at_risk, controls, losses, model, answers, tokens, calibration)
+        summary = summarize(
+            settings=settings,
+            data=self._data_record(answers, int(tokens.cut.sum())),
+            model=model,
+            run=run,
+            at_risk=at_risk,
+            planted=controls,
+            calibration=calibration,
+            seconds=self.clock.seconds,
+            peak_memory=peak_memory_bytes(),
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+        return AuditResult(summary, at_risk, controls, losses)
 
     def _calibration(
         self,
@@ -249,24 +259,14 @@ class _Audit:
             table["text"] = items["text"].to_numpy()
         table["label"] = items["label"].to_numpy()
         table = pd.concat([table, scores.reset_index(drop=True)], axis=1)
-        table["nearest"] = ids[nearest.index]
+        table["nearest"] = ids[nearest.place]
         table["similarity"] = nearest.similarity
         table["copies"] = items.groupby("text")["text"].transform("size").to_numpy() - 1
         return table
 
-    def _told_result(
-        self,
-        run: EarlyRun,
-        at_risk: pd.DataFrame,
-        planted: pd.DataFrame,
-        losses: pd.DataFrame,
-        model: AuditedModel,
-        answers: Answers,
-        tokens: TokenizedSamples,
-        calibration: CalibrationRecord | None,
-    ) -> AuditResult:
+    def _data_record(self, answers: Answers, n_cut: int) -> DataRecord:
         counts = self.items["label"].value_counts().sort_index()
-        data = DataRecord(
+        return DataRecord(
             source=self.source,
             rows=len(self.items),
             sha256=self.sha256,
@@ -276,21 +276,8 @@ class _Audit:
             answers=answers.kind,
             answers_in_words=answers.sentence,
             template=answers.template,
-            cut_prompts=int(tokens.cut.sum()),
+            cut_prompts=n_cut,
         )
-        summary = summarize(
-            settings=self.settings,
-            data=data,
-            model=model,
-            run=run,
-            at_risk=at_risk,
-            planted=planted,
-            calibration=calibration,
-            seconds=self.clock.seconds,
-            peak_memory=peak_memory_bytes(),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
-        return AuditResult(summary, at_risk, planted, losses)
 
     def _told(self, done: int, total: int, unit: str) -> None:
         if self.on_progress is not None:

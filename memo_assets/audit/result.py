@@ -60,7 +60,7 @@ class AuditResult:
         folder = Path(directory)
         write_bytes(folder / CSV, _csv(self.at_risk))
         write_parquet(folder / PARQUET, pa.Table.from_pandas(self.at_risk, preserve_index=False))
-        page = audit_html(self.summary.model_dump(mode="json"), self.at_risk, self.planted, self.losses)
+        page = audit_html(self.summary.model_dump(mode="json"), self.at_risk, self.losses)
         write_text(folder / PAGE, page)
         files = {name: _sha256(folder / name) for name in (CSV, PARQUET, PAGE)}
         write_text(folder / SUMMARY, self.summary.sealed(files).model_dump_json(indent=1) + "\n")

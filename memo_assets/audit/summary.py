@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from memo_assets.measures.intervals import Rate
 
 SCHEMA_VERSION = "1.0"
+Expected = Literal["flagged", "not flagged", "either"]
 
 
 class _Block(BaseModel):
@@ -92,7 +93,7 @@ class ControlRecord(_Block):
 
     kind: str
     meaning: str
-    expected: Literal["flagged", "not flagged", "either"]
+    expected: Expected
     flagged: RateRecord
     suspected: RateRecord
 

@@ -50,7 +50,8 @@ def summarize(
         data: what was audited.
         model: the base model.
         run: the training run.
-        at_risk, planted: tables of the result.
+        at_risk: table of the user's samples.
+        planted: table of the planted ones.
         calibration: with shadow models, if there were any.
         seconds: wall time by part.
         peak_memory: of the process, in bytes.

@@ -3,7 +3,7 @@
 What belongs here: likeness of texts and of images. What does not: what likeness means for memorization.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,11 +19,11 @@ class Nearest(NamedTuple):
     """The nearest other sample of N samples.
 
     Attributes:
-        index: int64 [N], its position, -1 where none was looked for or nothing is alike.
+        place: int64 [N], its position, -1 where none was looked for or nothing is alike.
         similarity: float64 [N], cosine with it, 1 for equal ones; nan where there is none.
     """
 
-    index: np.ndarray
+    place: np.ndarray
     similarity: np.ndarray
 
 
@@ -42,17 +42,13 @@ def nearest_texts(texts: list[str], wanted: np.ndarray, *, seed: int = 0) -> Nea
     from sklearn.feature_extraction.text import HashingVectorizer, TfidfTransformer
     from sklearn.preprocessing import normalize
 
+    options: Any = {"norm": None, "dtype": np.float32}  # which its stubs do not know
     hashing = HashingVectorizer(
-        analyzer="char_wb",
-        ngram_range=_NGRAMS,
-        n_features=2**18,
-        norm=None,
-        alternate_sign=False,
-        dtype=np.float32,
+        analyzer="char_wb", ngram_range=_NGRAMS, n_features=2**18, alternate_sign=False, **options
     )
     weighted = TfidfTransformer().fit_transform(hashing.transform([text[:_CHARACTERS] for text in texts]))
     width = min(_SKETCH, len(texts) - 1)
-    sketch = normalize(TruncatedSVD(width, random_state=seed).fit_transform(weighted))
+    sketch = np.asarray(normalize(TruncatedSVD(width, random_state=seed).fit_transform(weighted)))
     return _nearest(weighted, sketch.astype(np.float32), wanted)
 
 
@@ -65,7 +61,7 @@ def nearest_images(images: np.ndarray, wanted: np.ndarray) -> Nearest:
     """
     from sklearn.preprocessing import normalize
 
-    centred = normalize(images - images.mean(axis=0, dtype=np.float64)).astype(np.float32)
+    centred = np.asarray(normalize(images - images.mean(axis=0, dtype=np.float64))).astype(np.float32)
     return _nearest(centred, centred, wanted)
 
 

@@ -23,15 +23,12 @@ CONTROLS = {
 }
 
 
-def audit_html(
-    summary: dict[str, Any], at_risk: pd.DataFrame, planted: pd.DataFrame, losses: pd.DataFrame
-) -> str:
+def audit_html(summary: dict[str, Any], at_risk: pd.DataFrame, losses: pd.DataFrame) -> str:
     """The page, about 5 MB; the same content gives the same text.
 
     Args:
         summary: `audit.summary.AuditSummary` as JSON values.
         at_risk: one row a sample, most at risk first, as in `audit.result.AuditResult`.
-        planted: the planted samples.
         losses: epoch, median_loss of each forward pass.
     """
     return page_html(
