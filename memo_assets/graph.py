@@ -59,6 +59,12 @@ _STEPS: dict[str, Step] = {
     "samples": Step(("raw_dataset",), ("data_seed", "noise", "canaries", "prompt")),
     "split_masks": Step(("samples",), ("shadows.train_share", "shadows.membership")),
     "base_model": Step(("raw_dataset",), ("model",)),
+    "audit": Step(
+        ("samples", "base_model"),
+        ("model", "lora", "training", "scores.psmi_directions", "scores.loss_drop", "shadows.models"),
+    ),
+    "at_risk": Step(("samples", "audit"), ()),
+    "audit_report": Step(("samples", "base_model", "audit", "at_risk"), ("title", "show_text")),
     "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
     "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=4),
     "layer_scores": Step(

@@ -27,6 +27,10 @@ _DESCRIPTIONS = {
     "base_model": "The frozen language model that all adapters share.",
     "adapters": "Trained weights of one model per split seed, at every checkpoint; many seeds train at once.",
     "logits": "Forward pass of every checkpoint over all samples: option logits, loss and logit gap.",
+    "audit": "One model trained on the whole pool, stopped where its median loss is low, and the scores of every sample "
+    "there. Needs no shadow models.",
+    "at_risk": "The pool ranked by the audit, with the most similar samples and suspected label errors. Table `at_risk`.",
+    "audit_report": "The audit as one page, with its summary as JSON (memo verify checks it), CSV and Parquet.",
     "layer_scores": "PSMI, Mahalanobis distance and sliced mutual information of every layer and checkpoint of the "
     "audited models. Hidden states are reduced at once and never stored.",
     "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `split_masks`, "
@@ -53,11 +57,13 @@ _KINDS = {
     "adapters": {"pytorch"},
     "logits": {"pytorch", "parquet"},
     "layer_scores": {"pytorch", "parquet"},
+    "audit": {"pytorch", "parquet"},
+    "audit_report": {"html"},
     "shadow_logits": {"duckdb"},
     "report": {"html"},
 }
 
-_TABLE_OF = {"samples": "samples", "shadow_logits": "logits", "memorization": "memorization",
+_TABLE_OF = {"samples": "samples", "at_risk": "at_risk", "shadow_logits": "logits", "memorization": "memorization",
              "label_stability": "label_stability", "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
              "predictor_evaluation": "predictor_evaluation"}  # fmt: skip
 

@@ -33,30 +33,31 @@ def _pool() -> str | None:
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
-    """Assets `base_model` (language studies), `adapters`, `logits` and `layer_scores`.
+    """Assets `base_model` (language studies), `audit`, `adapters`, `logits` and `layer_scores`.
 
     Args:
         study: the study.
     """
     source_version()  # as it is now that this process loads it, whatever is edited before a step runs
     built = [_partitioned(study, step) for step in ("adapters", "logits", "layer_scores")]
-    return [_base_model(study), *built] if study.is_language else built
+    whole: list[GpuStep] = ["base_model", "audit"] if study.is_language else ["audit"]
+    return [*(_unpartitioned(study, step) for step in whole), *built]
 
 
-def _base_model(study: Study) -> dg.AssetsDefinition:
-    @study_asset(study, "base_model", pool=_pool(), required_resource_keys={"executor", "observer"})
-    def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-        ledger = Ledger(Layout.of(study.name), "base_model")
-        with closing(_outcomes(context, [work_item(study, "base_model", [])], ledger)) as outcomes:
+def _unpartitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
+    @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
+    def unpartitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        ledger = Ledger(Layout.of(study.name), step)
+        with closing(_outcomes(context, [work_item(study, step, [])], ledger)) as outcomes:
             (outcome,) = outcomes
         if outcome.result.error:
-            raise _failure(study, "base_model", [outcome])
+            raise _failure(study, step, [outcome])
         (result,) = outcome.result.seeds.values()
         metadata = {**result.facts, **_cost(outcome.result, 1)}
         ledger.mark(outcome.item, "recorded", _run_name(context))
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(result.data_version))
 
-    return base_model
+    return unpartitioned
 
 
 def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
@@ -123,7 +124,7 @@ def _inputs(layout: Layout, study: Study, step: GpuStep, seeds: list[int]) -> li
     if step == "base_model":
         return [layout.background] if study.model.kind == "tiny_llama" else []
     paths = [layout.samples, *([layout.base_model] if study.is_language else [])]
-    if step != "adapters":
+    if step not in ("adapters", "audit"):
         paths += [layout.adapters(seed) for seed in seeds]
     return paths + [layout.split_mask(seed) for seed in seeds]
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from memo_assets.audit.run import OnProgress
 from memo_assets.audit.summary import CalibrationRecord, RateRecord
 from memo_assets.compute.scores import shares_its_label
 from memo_assets.config import Training
 from memo_assets.measures.intervals import bootstrap_rate
 from memo_assets.measures.lira import log_lira_loo, logit_gap
 from memo_assets.measures.psmi import psmi
+from memo_assets.training.early_run import OnProgress
 from memo_assets.training.forward import forward
 from memo_assets.training.interruption import ShouldStop, never
 from memo_assets.training.loop import CheckpointStats, train

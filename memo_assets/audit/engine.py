@@ -1,7 +1,7 @@
 """The audit of a data set: one training run, scores at the prediction epoch, controls, calibration.
 
-What belongs here: the order of things, and what is known of the data. What does not: each part (`run`, `scores`, `controls`,
-`calibration`), files (`result`), the command line (`cli_audit`).
+What belongs here: the order of things, and what is known of the data. What does not: each part (`controls`, `calibration`, `training.early_run`,
+`compute.early_scores`), files (`result`), the command line (`cli_audit`).
 """
 
 import hashlib
@@ -25,16 +25,16 @@ from memo_assets.audit.canaries import plant
 from memo_assets.audit.models import AuditedModel, load_model
 from memo_assets.audit.prompts import Answers, audit_samples, checked_items, choose_answers
 from memo_assets.audit.result import AuditResult
-from memo_assets.audit.run import OnProgress, run_until_low_loss
-from memo_assets.audit.scores import ranked, score_samples
 from memo_assets.audit.settings import MIN_SHADOWS, AuditSettings
 from memo_assets.audit.summary import CalibrationRecord, DataRecord
 from memo_assets.audit.telling import summarize
+from memo_assets.compute.early_scores import ranked, score_samples
 from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
 from memo_assets.data.duplicates import MAX_QUERIES, nearest_texts
 from memo_assets.data.errors import DataError
 from memo_assets.data.tokens import TokenizedSamples, tokenize
 from memo_assets.store.layout import warehouse_dir
+from memo_assets.training.early_run import OnProgress, run_until_low_loss
 from memo_assets.training.interruption import ShouldStop, never
 from memo_assets.training.language import LanguageTask
 

@@ -56,7 +56,7 @@ class DataRecord(_Block):
 
 
 class ModelRecord(_Block):
-    """The base model."""
+    """The model. parameters: all weights of the base model; in the audit of a study, those that are trained."""
 
     name: str
     version: str

@@ -11,8 +11,6 @@ import pandas as pd
 from memo_assets import __version__
 from memo_assets.audit.controls import control_records
 from memo_assets.audit.models import AuditedModel
-from memo_assets.audit.run import EarlyRun
-from memo_assets.audit.scores import RULE
 from memo_assets.audit.settings import MIN_CANARIES, ROWS_PER_CANARY, AuditSettings
 from memo_assets.audit.summary import (
     AuditSummary,
@@ -24,8 +22,10 @@ from memo_assets.audit.summary import (
     RiskRecord,
     RunRecord,
 )
+from memo_assets.compute.early_scores import RULE
 from memo_assets.compute.source import source_version
 from memo_assets.measures.intervals import exact_rate
+from memo_assets.training.early_run import EarlyRun
 
 _PACKAGES = ("torch", "transformers", "peft", "numpy", "scikit-learn", "pandas")
 

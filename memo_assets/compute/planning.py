@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from memo_assets.compute.executor import Task
-from memo_assets.compute.items import ItemResult, WorkItem
+from memo_assets.compute.items import NO_SEED, ItemResult, WorkItem
 from memo_assets.compute.ledger import Entry, Ledger, RunName
 from memo_assets.compute.outcomes import Outcome, read_result
 from memo_assets.store.files import read_json
@@ -137,7 +137,7 @@ class Planner:
 
     def _output(self, unit: int) -> Path:
         step = self._ledger.step
-        return self._ledger.layout.output(step, None if step == "base_model" else unit)
+        return self._ledger.layout.output(step, None if unit == NO_SEED else unit)
 
 
 def _sent(folder: Path) -> WorkItem | None:

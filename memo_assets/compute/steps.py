@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from memo_assets.compute.audit_step import audit
 from memo_assets.compute.forward_steps import layer_scores, logits
 from memo_assets.compute.inputs import make_task, read_samples, training_rows, trigger_epoch
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem, seeds_in_words
@@ -159,6 +160,7 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
 
 STEPS: dict[str, Callable[[WorkItem, OnProgress, ShouldStop], Results]] = {
     "base_model": base_model,
+    "audit": audit,
     "adapters": adapters,
     "logits": logits,
     "layer_scores": layer_scores,

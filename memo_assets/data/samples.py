@@ -189,6 +189,15 @@ def samples_table(samples: pd.DataFrame) -> pa.Table:
     return table.replace_schema_metadata(None)  # pandas notes its own version there
 
 
+def content_digests(samples: pd.DataFrame) -> str:
+    """SHA-256 over the content hashes of samples, in their order: one name for a whole data set.
+
+    Args:
+        samples: of `build_samples`.
+    """
+    return hashlib.sha256("\n".join(samples["content_hash"]).encode()).hexdigest()
+
+
 def _content_hash(content: bytes, options: list[str], given_label: str) -> str:
     answer = json.dumps([options, given_label], ensure_ascii=False).encode()
     # The length keeps content and answer apart: no two samples can meet in one byte string.

@@ -165,7 +165,11 @@ def control_points(
     """
     colors = {"flagged": "good", "not flagged": "bad", "either": "neutral"}
     rows = [
-        {"name": titles[one["kind"]], "kind": colors[one["expected"]], **_interval(one["flagged"])}
+        {
+            "name": titles.get(one["kind"], one["kind"]),
+            "kind": colors[one["expected"]],
+            **_interval(one["flagged"]),
+        }
         for one in controls
     ]
     rows.append({"name": "your samples", "kind": "neutral", **_interval(share)})

@@ -216,7 +216,7 @@ def _controls_table(summary: dict[str, Any]) -> Table | None:
     ]
     rows = [
         [
-            Cell(CONTROLS[one["kind"]].removeprefix("planted: ")),
+            Cell(_control(one["kind"]).removeprefix("planted: ")),
             Cell(one["meaning"], kind="long"),
             Cell(one["expected"]),
             Cell(f"{_rate(one['flagged'])} {_interval(one['flagged'])}"),
@@ -266,6 +266,11 @@ def _provenance(summary: dict[str, Any]) -> dict[str, str]:
         "prompts cut": f"{data['cut_prompts']:,}",
         **summary["versions"],
     }
+
+
+def _control(kind: str) -> str:
+    """Name of a kind of control: of a planted one its title, of a study's own what it is called there."""
+    return CONTROLS.get(kind, kind)
 
 
 def _rate(rate: dict[str, Any]) -> str:

@@ -134,6 +134,26 @@ class Layout:
         """Per-epoch norms of the trained weights of one audited model."""
         return self.root / "layer_scores" / f"seed={seed}.norms.parquet"
 
+    @property
+    def audit_scores(self) -> Path:
+        """Scores of every pool sample by the one model of the audit, at its prediction epoch."""
+        return self.root / "audit" / "scores.parquet"
+
+    @property
+    def audit_run(self) -> Path:
+        """Facts of the audit's training run."""
+        return self.root / "audit" / "run.json"
+
+    @property
+    def audit_cost(self) -> Path:
+        """What that run took."""
+        return self.root / "audit" / "cost.json"
+
+    @property
+    def audit_report(self) -> Path:
+        """Folder of the audit's page, its summary as JSON, and its table as CSV and Parquet."""
+        return self.root / "audit" / "report"
+
     def table(self, name: str) -> Path:
         """The study's rows of a warehouse table that an asset computes."""
         return self.root / "tables" / f"{name}.parquet"
@@ -178,6 +198,8 @@ class Layout:
             "raw_dataset": self.items,
             "samples": self.samples,
             "base_model": self.base_model,
+            "audit": self.audit_scores,
+            "audit_report": self.audit_report / "audit.json",
             "report": self.report,
         }
         return fixed.get(step, self.warehouse / DATABASE_NAME)

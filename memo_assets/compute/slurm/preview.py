@@ -6,7 +6,8 @@ from memo_assets.compute.slurm.settings import slurm_settings
 from memo_assets.config import GpuStep, Study
 from memo_assets.store.layout import Layout
 
-GPU_STEPS: tuple[GpuStep, ...] = ("base_model", "adapters", "logits", "layer_scores")
+GPU_STEPS: tuple[GpuStep, ...] = ("base_model", "audit", "adapters", "logits", "layer_scores")
+_WITHOUT_SEEDS = ("base_model", "audit")
 
 
 def preview(study: Study, step: GpuStep) -> str:
@@ -20,7 +21,7 @@ def preview(study: Study, step: GpuStep) -> str:
         ExecutorError: the site's file is invalid.
     """
     seeds = sorted(study.shadows.audited) if step == "layer_scores" else list(study.seeds)
-    grid = [] if step == "base_model" else packs(study, seeds)
+    grid = [] if step in _WITHOUT_SEEDS else packs(study, seeds)
     tasks = max(len(grid), 1)
     array = f"{study.name}-{step}-preview"
     folder = Layout.of(study.name).work / "arrays" / step / array

@@ -1,7 +1,7 @@
 """One training run that stops where the median loss has become low, with the forward passes an audit needs.
 
 What belongs here: when to stop, which passes are made, and going on after a kill. What does not: the loop (`training.loop`),
-scores (`scores`). Language and vision alike: everything goes through `Task`.
+scores (`compute.early_scores`). Language and vision alike: everything goes through `Task`.
 
 What is done is kept in a folder: the state of training, and one file a forward pass. A run that was killed makes no pass twice
 and ends with the same figures.

@@ -3,22 +3,24 @@
 What belongs here: from what a run gave to one row a sample. What does not: the measures themselves (`measures`).
 """
 
+from typing import Literal
+
 import numpy as np
 import pandas as pd
 
-from memo_assets.audit.run import EarlyRun
 from memo_assets.compute.scores import shares_its_label
 from memo_assets.measures import trajectory
 from memo_assets.measures.label_errors import suspected_labels
 from memo_assets.measures.lira import logit_gap
 from memo_assets.measures.mahalanobis import mahalanobis
 from memo_assets.measures.psmi import psmi
+from memo_assets.training.early_run import EarlyRun
 
 RULE = "PSMI of the last layer below 0"
 
 
 def score_samples(
-    run: EarlyRun, given_label: np.ndarray, given_index: np.ndarray, *, directions: int
+    run: EarlyRun, given_label: np.ndarray, given_index: np.ndarray, *, directions: int | Literal["auto"]
 ) -> pd.DataFrame:
     """Every score of every training sample at the prediction epoch, in the order of the run's samples.
 
