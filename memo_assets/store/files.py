@@ -96,6 +96,40 @@ def replace_folder(new: Path, final: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
+@contextlib.contextmanager
+def folder_in_the_making(final: Path) -> Iterator[Path]:
+    """A new folder beside `final`, to be filled and renamed to it; what is left of it at the end is removed.
+
+    Its rights follow the umask, unlike those of `tempfile.mkdtemp`: workers of a cluster may run as others of a group.
+
+    Args:
+        final: name of the finished folder; the folder that holds it is made if it is missing.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.tmp"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_usual_rights(path: Path) -> None:
+    """Give a file, or all files below a folder, the rights of any new file there; safetensors makes private ones.
+
+    Args:
+        path: the file or folder, which nobody else uses yet.
+    """
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    usual = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.rights"
+    usual.touch(exist_ok=False)
+    try:
+        for file in files:
+            file.chmod(usual.stat().st_mode & 0o777)
+    finally:
+        usual.unlink()
+
+
 def content_hash(*paths: Path) -> str:
     """Hash of the names and bytes of files, or of all files below folders; 32 hexadecimal digits.
 
