@@ -95,7 +95,7 @@ def test_labels_that_cannot_be_noisy_are_a_sentence(
     true: list[float], n_options: list[int], noise: float, seed: int
 ) -> None:
     fine = len(true) == len(n_options) and all(
-        float(index).is_integer() and 0 <= index < n for index, n in zip(true, n_options, strict=True)
+        isinstance(index, int) and 0 <= index < n for index, n in zip(true, n_options, strict=True)
     )
     if fine and 0 <= noise <= 1 and 0 <= seed < 2**32:
         assert len(noisy_labels(true, n_options, noise, seed)[0]) == len(true)

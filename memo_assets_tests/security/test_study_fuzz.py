@@ -79,11 +79,11 @@ def attributes(draw: st.DrawFn) -> dict[str, Any]:
             block = block[key]
         action = draw(st.sampled_from(["change", "change", "remove", "add"]))
         if action == "change":
-            block[path[-1]] = draw(VALUES)
+            block[path[-1]] = copy.deepcopy(draw(VALUES))  # those of ODD are shared
         elif action == "remove":
             del block[path[-1]]
         elif isinstance(block, dict):
-            block[draw(FIELDS)] = draw(VALUES)
+            block[draw(FIELDS)] = copy.deepcopy(draw(VALUES))  # those of ODD are shared
         if not places(made):
             break
     return made

@@ -125,7 +125,9 @@ JSON = st.recursive(
 @_BOUNDED
 @given(odd=JSON, column=st.sampled_from(["text", "label", "id"]))
 def test_a_value_of_another_type_is_named_and_not_converted(tmp_path: Path, odd: object, column: str) -> None:
-    rows = [{"text": f"text {row}", "label": "ab"[row % 2], "id": f"i{row}"} for row in range(MIN_ROWS)]
+    rows: list[dict[str, object]] = [
+        {"text": f"text {row}", "label": "ab"[row % 2], "id": f"i{row}"} for row in range(MIN_ROWS)
+    ]
     rows[3] |= {column: odd}
     (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     data = DATA["jsonl"].model_copy(update={"id": "id"})
