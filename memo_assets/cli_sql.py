@@ -26,6 +26,17 @@ if TYPE_CHECKING:
     import duckdb
 
 _BATCH = 10_000  # rows held at once on their way into a pipe
+_LOCKED = (
+    "enable_external_access = false",
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "lock_configuration = true",  # the last: nothing can be set after it
+)
+_BLANK = r"(?:\s|--[^\r\n]*|/\*.*?\*/)"
+_EXPLAIN = re.compile(
+    rf"^{_BLANK}*EXPLAIN(?:{_BLANK}+ANALYZE\b)?(?:{_BLANK}*\((?!\s*(?:SELECT|FROM|WITH|VALUES)\b)[\w\s,]+\))?",
+    re.IGNORECASE | re.DOTALL,
+)
 
 
 def sql(
@@ -59,9 +70,9 @@ def sql(
     text = _text_of(file) if file is not None else query or ""
     try:
         with reading() as connection:
-            connection.execute("SET enable_external_access = false")
-            kinds = [statement.type.name for statement in connection.extract_statements(text)]
-            if kinds not in (["SELECT"], ["EXPLAIN"]):
+            lock(connection)
+            kinds = _kinds(connection, text)
+            if kinds != ["SELECT"]:
                 place = "" if file is None else f"{file}: "
                 fail(f"{place}expected one SELECT, given {_listed(kinds)}; the warehouse is read-only")
             result = connection.execute(text)
@@ -79,6 +90,25 @@ def sql(
         fail(_located(error, file))
     except (WarehouseError, OSError) as error:
         fail(str(error))
+
+
+def lock(connection: "duckdb.DuckDBPyConnection") -> None:
+    """Shut a connection off from all files but the open warehouse, from extensions, and from changes of its settings."""
+    for setting in _LOCKED:
+        connection.execute(f"SET {setting}")
+
+
+def _kinds(connection: "duckdb.DuckDBPyConnection", text: str) -> list[str]:
+    """Kinds of the statements of a text; an EXPLAIN is of the kind that it explains, which ANALYZE would run.
+
+    DuckDB lets a COPY write over the very file that is open read-only, and an EXPLAIN ANALYZE holds any statement.
+    """
+    statements = connection.extract_statements(text)
+    kinds = [statement.type.name for statement in statements]
+    if kinds != ["EXPLAIN"]:
+        return kinds
+    explained = _EXPLAIN.sub("", statements[0].query, count=1)
+    return ["EXPLAIN"] if explained == statements[0].query else _kinds(connection, explained)
 
 
 def _text_of(file: Path) -> str:

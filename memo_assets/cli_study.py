@@ -26,7 +26,7 @@ def list_studies() -> None:
     table = Table("Study", "Title", "Data", "Model", "Models")
     for study in studies.values():
         shadows = str(study.shadows.models)
-        table.add_row(study.name, study.title, study.data.source, study.model.kind, shadows)
+        table.add_row(study.name, escape(study.title), study.data.source, study.model.kind, shadows)
     console.print(table)
 
 
@@ -43,7 +43,7 @@ def check(
     except (StudyError, ValueError, OSError) as error:
         fail(str(error))
     for name, value in facts.items():
-        console.print(f"{name}: {value}", highlight=False)
+        console.print(escape(f"{name}: {value}"), highlight=False)
     console.print("[green]fine[/]")
 
 

@@ -95,7 +95,7 @@ class LiveProgress:
     def on_state(self, text: str) -> None:
         """Show it as a line, since it may stand for hours of waiting."""
         if self._tell_states:
-            self._console.print(text, highlight=False, soft_wrap=True)
+            self._console.print(escape(text), highlight=False, soft_wrap=True)
 
     def _update(self) -> None:
         if self._task is None or self._running is None:
@@ -129,7 +129,9 @@ class LiveProgress:
 def results_table(subject: Subject) -> Table:
     """Predictors of one audited model at its prediction epoch: AUC, FPR at TPR .75, TPR at FPR 1 %, default rule."""
     known = facts(subject)
-    table = Table(title=f"{subject.study.title} ({subject.study.name})", caption=_caption(subject, known))
+    table = Table(
+        title=f"{escape(subject.study.title)} ({subject.study.name})", caption=_caption(subject, known)
+    )
     table.add_column("Predictor", no_wrap=True)
     for heading in ("AUC", "FPR¹", "TPR²", "PSMI < 0³"):
         table.add_column(heading, justify="right", no_wrap=True)

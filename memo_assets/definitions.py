@@ -9,6 +9,7 @@ import dagster as dg
 
 from memo_assets.assets import comparison, source
 from memo_assets.assets.watching import ComputeLog, ExecutorResource
+from memo_assets.store.umask import set_umask
 from memo_assets.study import Study, load_studies, study_definitions
 from memo_assets.study_file import STUDIES_DIR
 
@@ -43,4 +44,5 @@ def build_defs(
 @dg.definitions
 def defs() -> dg.Definitions:
     """Everything the web UI and the daemon load."""
+    set_umask()  # the process that loads this runs the steps, too
     return build_defs()

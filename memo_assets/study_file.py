@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from memo_assets.config import HubRows, Study
 from memo_assets.config.sweep import Sweep
-from memo_assets.config.yaml_text import repeated_keys, unquoted_times
+from memo_assets.config.yaml_text import repeated_keys, unquoted_times, unusable_characters
 from memo_assets.store.layout import home_dir
 from memo_assets.study_problems import find, problem_line
 from memo_assets.study_sweep import variants
@@ -70,9 +70,12 @@ def load_study(name_or_path: str | Path) -> Study:
         StudyError: no such study, or a file that is not a valid study.
     """
     path = Path(name_or_path)
-    if path.is_dir():
-        path = path / FILE_NAME
-    if not path.is_file():
+    try:
+        path = path / FILE_NAME if path.is_dir() else path
+        found = path.is_file()
+    except OSError:  # far too long for a path, and so for a name
+        found = False
+    if not found:
         known = {file.parent.name: file for file in reversed(study_files())}
         if str(name_or_path) not in known:
             if variant := _variant(str(name_or_path), list(known.values())):
@@ -181,7 +184,13 @@ def _validated(
             said = "; ".join(line.removeprefix(f"{path}:").partition(": ")[2] for line in lines)
             raise StudyError(f"variant {attributes['name']}: {said}") from error
         raise StudyError("\n".join(lines)) from error
-    return _with_absolute_path(study, path)
+    try:
+        return _with_absolute_path(study, path)
+    except OSError as error:
+        raise StudyError(
+            f"{path}: {str(error.filename)[-60:]!r} is no usable path: {error.strerror}; correct data.path, data.name, "
+            "model.name or model.file"
+        ) from error
 
 
 def _sweep_problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
@@ -202,7 +211,7 @@ def _attributes(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
-        misread = [*repeated_keys(node), *unquoted_times(node)]
+        misread = [*unusable_characters(node), *repeated_keys(node), *unquoted_times(node)]
         document = None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date such as 2024-02-30
         mark = getattr(error, "problem_mark", None)

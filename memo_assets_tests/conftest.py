@@ -1,5 +1,6 @@
 """What tests of all folders share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,14 @@ def own_studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         folder = tmp_path_factory.mktemp("own_studies")
         patch.setenv("MEMO_STUDIES", str(folder))
         yield folder
+
+
+@pytest.fixture(autouse=True)
+def own_umask() -> Iterator[None]:
+    """The umask of a usual shell, whatever a command called in this process has made of it."""
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture

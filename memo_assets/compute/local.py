@@ -15,12 +15,11 @@ from memo_assets.compute.errors import ExecutorError
 from memo_assets.compute.executor import Task
 from memo_assets.compute.items import ItemResult, Progress, WorkItem
 from memo_assets.compute.ledger import Entry, ExecutorName
-from memo_assets.compute.outcomes import LogTail, Outcome, Watcher, read_progress
+from memo_assets.compute.outcomes import LogTail, Outcome, Watcher, read_progress, read_result
 from memo_assets.compute.slurm.queue import SlurmQueue
 from memo_assets.compute.threads import thread_variables
 from memo_assets.compute.worker import BUSY, LOG_NAME, PARENT_VARIABLE
 from memo_assets.config import Study
-from memo_assets.store.files import read_json
 
 _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 10
@@ -166,9 +165,8 @@ def _answer(worker: _Worker) -> int | None:
 
 
 def _result(item: WorkItem, code: int) -> ItemResult:
-    path = item.folder / "result.json"
-    if path.is_file():
-        return ItemResult.model_validate(read_json(path))
+    if (result := read_result(item.folder)) is not None:
+        return result
     if code == BUSY:
         return ItemResult(
             error=f"another worker is computing {item.study.name}/{item} right now: wait for it or end it"

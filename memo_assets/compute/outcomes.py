@@ -73,15 +73,18 @@ class Silent:
 def read_result(folder: Path) -> ItemResult | None:
     """The result of the item of a work folder; None if it is not there or broken, and so to be done again."""
     try:
-        return ItemResult.model_validate(read_json(folder / "result.json"))
+        result = ItemResult.model_validate(read_json(folder / "result.json"))
     except (OSError, ValueError):
         return None
+    return result if result.seeds or result.error else None  # a worker reports one or the other
 
 
 def read_progress(folder: Path) -> Progress | None:
-    """How far the running item of a work folder is; None as long as it has not said."""
-    path = folder / "progress.json"
-    return Progress.model_validate(read_json(path)) if path.is_file() else None
+    """How far the running item of a work folder is; None as long as it has not said, or if that cannot be read."""
+    try:
+        return Progress.model_validate(read_json(folder / "progress.json"))
+    except (OSError, ValueError):
+        return None
 
 
 def log_end(log: Path | None) -> str:

@@ -26,6 +26,7 @@ from memo_assets.compute.slurm.node import SlurmTask, StopSignal, this_task
 from memo_assets.compute.source import source_version
 from memo_assets.graph import code_versions
 from memo_assets.store.files import read_json, write_json
+from memo_assets.store.umask import UmaskError, set_umask
 from memo_assets.training.interruption import Interrupted
 
 _PROGRESS_EVERY_SECONDS = 0.5
@@ -203,6 +204,10 @@ def _compute_alone(item_path: Path) -> int:
 
 
 if __name__ == "__main__":
+    try:
+        set_umask()
+    except UmaskError as error:
+        sys.exit(f"error: {error}")
     _end_with_parent()
     if sys.argv[1] == "--serve":
         serve(sys.argv[2:])

@@ -10,6 +10,7 @@ from memo_assets.config.base import Config
 GpuStep = Literal["base_model", "audit", "adapters", "logits", "layer_scores"]
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+_SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY)$", re.IGNORECASE)
 # What the platform itself decides; a second value would contradict it.
 _RESERVED_FLAGS = (
     "array",
@@ -81,6 +82,11 @@ class Slurm(Config):
         for name in value or {}:
             if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
                 raise ValueError(f"{name!r} is not a name of an environment variable")
+            if _SECRET.search(name):
+                raise ValueError(
+                    f"{name} names a secret, which batch scripts, work items and reports would keep: set it in the environment "
+                    "that submits, which Slurm hands on, or log in with `hf auth login`"
+                )
         return value
 
     @field_validator("sbatch")

@@ -1,5 +1,6 @@
 """Settings of the model that is trained, and of its adapters."""
 
+from pathlib import PurePath
 from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
@@ -88,6 +89,15 @@ class Gguf(_CausalLm):
         pattern=r"\.gguf$",
         description="Name of the file in the package, or its path, absolute or relative to the study's defs.yaml.",
     )
+
+    @model_validator(mode="after")
+    def _stays_in_its_package(self) -> "Gguf":
+        path = PurePath(self.file)
+        if self.package is not None and (path.is_absolute() or ".." in path.parts):
+            raise ValueError(
+                f"file {self.file!r} lies outside the package {self.package}; give a name inside it, or leave `package` out"
+            )
+        return self
 
 
 class Mlp(Config):

@@ -1,5 +1,6 @@
 """Settings of a sweep: the values that variants of a study take, and which go together."""
 
+import json
 from itertools import product
 from typing import Annotated, Any, Literal
 
@@ -59,6 +60,14 @@ class Sweep(Config):
         for field, values in self.values().items():
             if not values:
                 raise ValueError(f"over {field}: no values given; list at least one, or leave the field out")
+            for value in values:
+                try:
+                    json.dumps(value)
+                except (TypeError, ValueError) as error:
+                    raise ValueError(
+                        f"over {field}: {str(value)[:40]!r} is read as {type(value).__name__}; expected text, numbers, lists or "
+                        "blocks of these: write it in quotes"
+                    ) from error
             repeated = [value for place, value in enumerate(values) if value in values[:place]]
             if repeated:
                 raise ValueError(f"over {field}: {repeated[0]!r} is given twice; keep one")

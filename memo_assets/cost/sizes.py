@@ -163,10 +163,10 @@ def _language_model(study: Study, remarks: list[str]) -> tuple[Any, Any]:
         from memo_assets.models.gguf import gguf_file
 
         path = gguf_file(model)
-        where = {"gguf_file": path.name, "trust_remote_code": False}
+        where = {"gguf_file": path.name}
         return (
-            AutoConfig.from_pretrained(str(path.parent), **where),
-            AutoTokenizer.from_pretrained(str(path.parent), **where),
+            AutoConfig.from_pretrained(str(path.parent), trust_remote_code=False, **where),
+            AutoTokenizer.from_pretrained(str(path.parent), trust_remote_code=False, **where),
         )
     assert model.kind == "pretrained"
     try:

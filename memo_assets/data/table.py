@@ -5,6 +5,7 @@ dropped. What does not: whether the values make sense (`items.check_items`).
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from memo_assets.data.errors import DataError
 from memo_assets.data.origin import table_file
 
 Columns = dict[str, list]
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 def load_table(data: TableData, base_dir: Path) -> pd.DataFrame:
@@ -66,7 +68,7 @@ def _read(path: Path, wanted: list[str] | None) -> Columns:
         )
     try:
         return reader(path, wanted)
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: cannot be read as {path.suffix[1:]}: {error}") from error
 
 
@@ -105,9 +107,18 @@ def _read_jsonl(path: Path, wanted: list[str] | None) -> Columns:
             raise DataError(
                 f"{path}:{number}: not valid JSON ({error.msg}): write one object per line"
             ) from error
+        except (
+            ValueError,
+            RecursionError,
+        ) as error:  # a number of thousands of digits, lists in lists in lists
+            raise DataError(f"{path}:{number}: cannot be read as JSON ({error}): correct the line") from error
         if not isinstance(record, dict):
             raise DataError(
                 f"{path}:{number}: expected a JSON object with column names as keys, given {line[:40]!r}"
+            )
+        if "\\u" in line and _HALF.search(json.dumps(record, ensure_ascii=False)):
+            raise DataError(
+                f"{path}:{number}: holds half of a surrogate pair, which is no text: write the whole character"
             )
         records.append(record)
     if wanted is None:

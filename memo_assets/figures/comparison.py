@@ -15,6 +15,7 @@ from memo_assets.figures.theme import (
     INK,
     legend_below,
     message_figure,
+    plain,
     predictor_color,
     predictor_label,
     style,
@@ -48,8 +49,8 @@ def predictors_over_studies(
     labels = [predictor_label(name) for name in order]
     for place, study in enumerate(wide.columns):
         figure.add_scatter(
-            x=labels, y=wide[study].to_numpy(), name=str(study), mode="lines+markers", marker={"size": 7},
-            line={"color": COLORWAY[place % len(COLORWAY)], "width": 1.6}, hovertemplate=f"{study}: FPR %{{y:.3f}}<extra></extra>",
+            x=labels, y=wide[study].to_numpy(), name=plain(study), mode="lines+markers", marker={"size": 7},
+            line={"color": COLORWAY[place % len(COLORWAY)], "width": 1.6}, hovertemplate=f"{plain(study)}: FPR %{{y:.3f}}<extra></extra>",
         )  # fmt: skip
     if len(wide.columns) > 1:
         mean = wide.dropna().mean(axis=1).reindex(order)
@@ -90,7 +91,7 @@ def default_rule_over_studies(points: pd.DataFrame, *, title: str, missing: Sequ
         ):
             if pd.notna(x) and pd.notna(y):
                 figure.add_scatter(
-                    x=[x], y=[y], mode="markers", name=f"{row['study']}{kind} · {x:.3f}, {y:.3f}",
+                    x=[x], y=[y], mode="markers", name=f"{plain(row['study'])}{kind} · {x:.3f}, {y:.3f}",
                     marker={"symbol": symbol, "size": 13, "color": color, "line": {"width": 2}},
                     hovertemplate="FPR %{x:.3f} · TPR %{y:.3f}",
                 )  # fmt: skip
@@ -148,7 +149,7 @@ def roc_grid(curves: pd.DataFrame, *, title: str, missing: Sequence[str]) -> go.
     figure.update_xaxes(range=[0, 1], tickvals=[0, 0.5, 1])
     figure.update_yaxes(range=[0, 1.01], tickvals=[0, 0.5, 1])
     for row, study in enumerate(studies, start=1):
-        figure.update_yaxes(title_text=str(study), title_font_size=11, row=row, col=1)
+        figure.update_yaxes(title_text=plain(study), title_font_size=11, row=row, col=1)
     legend_below(figure)
     figure.update_layout(height=max(600, _MARGINS + _PANEL_HEIGHT * len(studies)), margin_t=140)
     return figure
@@ -162,7 +163,7 @@ def subtitle(sentence: str, missing: Sequence[str]) -> str:
     for shown in range(len(missing), 0, -1):
         rest = f" and {len(missing) - shown} more" if shown < len(missing) else ""
         lines.append(f"{sentence} · not there yet: {', '.join(missing[:shown])}{rest}")
-    return next((line for line in lines if len(line) <= _LONGEST_LINE), lines[-1])
+    return plain(next((line for line in lines if len(line) <= _LONGEST_LINE), lines[-1]))
 
 
 def _none(missing: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from memo_assets.figures.theme import (
     decades,
     legend_below,
     message_figure,
+    plain,
     predictor_color,
     predictor_label,
     style,
@@ -60,14 +61,14 @@ def over_swept_values(points: pd.DataFrame, *, title: str, missing: Sequence[str
     for place, (study, names) in enumerate(fields.items()):
         for col, field in enumerate(names, start=1):
             of_field = points[(points["study"] == study) & (points["field"] == field)]
-            _panels(figure, of_field, str(field), row=2 * place + 1, col=col)
+            _panels(figure, of_field, plain(field), row=2 * place + 1, col=col)
             axis = cast("Any", figure.get_subplot(2 * place + 1, col)).yaxis
             axis.domain = [axis.domain[0] - 0.75 * gap, axis.domain[1]]  # the two panels belong together
         figure.update_yaxes(title_text=f"FPR at TPR {tpr:g}", row=2 * place + 1, col=1)
         figure.update_yaxes(title_text="Test accuracy", row=2 * place + 2, col=1)
         top = cast("Any", figure.get_subplot(2 * place + 1, 1)).yaxis.domain[1]
         figure.add_annotation(
-            text=str(study), font_size=14, showarrow=False, x=0, xref="paper", xanchor="left", y=top, yref="paper",
+            text=plain(study), font_size=14, showarrow=False, x=0, xref="paper", xanchor="left", y=top, yref="paper",
             yanchor="bottom", yshift=6,
         )  # fmt: skip
     for predictor in _PREDICTORS:
@@ -84,11 +85,11 @@ def _panels(figure: go.Figure, rows: pd.DataFrame, field: str, *, row: int, col:
     """The two panels of one field of one study; row is the upper one."""
     axis = _axis(list(rows["value"]))
     if axis["type"] == "category":
-        rows = rows.assign(value=list(map(str, rows["value"])))
+        rows = rows.assign(value=list(map(plain, rows["value"])))
     else:
         rows = rows.assign(value=rows["value"].astype("float64")).sort_values("value", kind="stable")
     for _, line in rows.groupby("line", sort=False):
-        names = list(line["name"])
+        names = [plain(name) for name in line["name"]]
         judged = [
             f"{name}, epoch {epoch_text(epoch)}" for name, epoch in zip(names, line["epoch"], strict=True)
         ]
@@ -114,9 +115,10 @@ def _panels(figure: go.Figure, rows: pd.DataFrame, field: str, *, row: int, col:
 def _axis(values: list[Any]) -> dict[str, Any]:
     if not all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values):
         texts = list(dict.fromkeys(map(str, values)))
-        short = [t if len(t) <= _LONGEST_TEXT else f"{t[: _LONGEST_TEXT - 1]}…" for t in texts]
-        order = {"categoryorder": "array", "categoryarray": texts, "range": [-0.5, len(texts) - 0.5]}
-        return {"type": "category", **order, "tickvals": texts, "ticktext": short}
+        short = [plain(t if len(t) <= _LONGEST_TEXT else f"{t[: _LONGEST_TEXT - 1]}…") for t in texts]
+        names = list(map(plain, texts))
+        order = {"categoryorder": "array", "categoryarray": names, "range": [-0.5, len(names) - 0.5]}
+        return {"type": "category", **order, "tickvals": names, "ticktext": short}
     numbers = np.asarray(values, dtype=np.float64)
     low, high = numbers.min(), numbers.max()
     if low > 0 and high >= 10 * low:

@@ -3,6 +3,7 @@
 What belongs here: everything that two figures share and a reader recognizes. What does not: any single figure.
 """
 
+import html
 import textwrap
 from typing import Any
 
@@ -119,9 +120,16 @@ def translucent(color: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
+def plain(text: object) -> str:
+    """Text of a user's for a figure, shown as it is: plotly would obey tags, entities and placeholders in it."""
+    return html.escape(str(text), quote=False).replace("%{", "&#37;{")
+
+
 def style(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
-    """Give the figure the common template, its title and the line below it; returns the same figure."""
-    figure.update_layout(template=TEMPLATE, title={"text": title, "subtitle": {"text": subtitle or None}})
+    """Give the figure the common template, its title (plain text) and the line below it; returns the same figure."""
+    figure.update_layout(
+        template=TEMPLATE, title={"text": plain(title), "subtitle": {"text": subtitle or None}}
+    )
     return figure
 
 
@@ -131,7 +139,9 @@ def message_figure(title: str, sentence: str) -> go.Figure:
     figure.update_xaxes(visible=False)
     figure.update_yaxes(visible=False)
     figure.add_annotation(
-        text="<br>".join(textwrap.wrap(sentence, 95, break_long_words=False, break_on_hyphens=False)),
+        text="<br>".join(
+            map(plain, textwrap.wrap(sentence, 95, break_long_words=False, break_on_hyphens=False))
+        ),
         x=0.5,
         y=0.5,
         xref="paper",

@@ -9,8 +9,6 @@ a fresh model of the same architecture, which trains and saves like any other.
 import hashlib
 import importlib.util
 import json
-import shutil
-import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from memo_assets.config import Gguf
 from memo_assets.models.errors import ModelMissingError
+from memo_assets.store.files import folder_in_the_making, give_usual_rights
 
 # Part of the cache key: raise it whenever a change below makes another directory of the same file.
 RECIPE = 1
@@ -98,16 +97,12 @@ def convert_gguf(path: Path, out_dir: Path) -> None:
     model.load_state_dict(loaded.state_dict())
     # The file tells the tokenizer no length; the positions that the model knows are what it reads.
     tokenizer.model_max_length = min(tokenizer.model_max_length, config.max_position_embeddings)
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
+    with folder_in_the_making(out_dir) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        unfinished.chmod(0o755)  # mkdtemp makes it private; workers of a cluster may run as others
+        give_usual_rights(unfinished)
         try:
             unfinished.rename(out_dir)
         except OSError:
             if not out_dir.exists():
                 raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

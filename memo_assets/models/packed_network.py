@@ -12,6 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from memo_assets.store.files import give_usual_rights
+
 
 class PackedNetwork(nn.Module, ABC):
     """K networks of one shape; every parameter and buffer is stacked over models, [K, ...].
@@ -61,6 +63,7 @@ class PackedNetwork(nn.Module, ABC):
         partial = path.with_name(f"{path.name}.partial")
         tensors = {name: stacked[k].to("cpu", copy=True) for name, stacked in self._stacked().items()}
         save_file(tensors, partial, metadata={"format": "pt"})
+        give_usual_rights(partial)
         partial.replace(path)
 
     def load(self, k: int, path: Path) -> None:

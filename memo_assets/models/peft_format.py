@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from memo_assets.models.packed_lora import PackedLora
+from memo_assets.store.files import give_usual_rights
 
 _PREFIX = "base_model.model."
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -49,6 +50,7 @@ def save_adapter(pack: PackedLora, k: int, directory: Path, *, base_name: str) -
         for name, parameter in pack.parameters().items()
     }
     save_file(tensors, partial / _WEIGHTS, metadata={"format": "pt"})
+    give_usual_rights(partial)
     if directory.exists():
         shutil.rmtree(directory)
     partial.rename(directory)

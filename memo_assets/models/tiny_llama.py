@@ -8,8 +8,6 @@ import hashlib
 import json
 import math
 import re
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from memo_assets.config import TinyLlama
+from memo_assets.store.files import folder_in_the_making, give_usual_rights
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
 
 # Part of the cache key: raise it whenever a change below makes another model of the same data and settings.
@@ -231,16 +230,12 @@ def _batches(lengths: list[int], batch_size: int, rng: np.random.RandomState) ->
 
 
 def _save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, out_dir: Path) -> None:
-    out_dir.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{out_dir.name}.", dir=out_dir.parent))
-    try:
+    with folder_in_the_making(out_dir) as unfinished:
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
-        unfinished.chmod(0o755)  # mkdtemp makes it private; workers of a cluster may run as others
+        give_usual_rights(unfinished)
         try:
             unfinished.rename(out_dir)
         except OSError:
             if not out_dir.exists():
                 raise
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

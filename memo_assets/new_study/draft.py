@@ -6,8 +6,6 @@ What does not: which columns (`columns`), asking the user (`cli_study`).
 
 import os
 import re
-import shutil
-import tempfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,7 @@ import yaml
 
 from memo_assets.config import MAX_OPTIONS, TableData
 from memo_assets.config.base import NAME_PATTERN
+from memo_assets.store.files import folder_in_the_making
 from memo_assets.study_file import FILE_NAME, StudyError, read_study, study_files
 
 SMOLLM2 = (
@@ -99,20 +98,16 @@ def write_draft(draft: Draft, directory: Path) -> tuple[Path, dict[str, object]]
             f"there is a study {draft.name!r} in {where}, which is left alone: choose another --name"
         )
     counts = draft.label_counts()
-    directory.mkdir(parents=True, exist_ok=True)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{draft.name}.", dir=directory))
-    try:
+    with folder_in_the_making(folder) as unfinished:
         file = unfinished / FILE_NAME
-        file.write_text(_text(draft, counts, directory, "token"), encoding="utf-8")
-        scoring, labels = label_tokens(read_study(file))
-        file.write_text(_text(draft, counts, directory, scoring), encoding="utf-8")
-        facts = {**check_study(file), "labels": labels}
-        unfinished.chmod(0o755)  # mkdtemp makes it private
+        try:
+            file.write_text(_text(draft, counts, directory, "token"), encoding="utf-8")
+            scoring, labels = label_tokens(read_study(file))
+            file.write_text(_text(draft, counts, directory, scoring), encoding="utf-8")
+            facts = {**check_study(file), "labels": labels}
+        except StudyError as error:
+            raise StudyError(str(error).replace(str(unfinished), str(folder))) from error
         unfinished.rename(folder)
-    except StudyError as error:
-        raise StudyError(str(error).replace(str(unfinished), str(folder))) from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return folder / FILE_NAME, facts
 
 

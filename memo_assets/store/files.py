@@ -11,7 +11,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,17 +53,21 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file; nan and infinity are refused, as `write_json` does.
 
     Raises:
         ValueError: the file is not JSON; the message names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
         raise ValueError(
             f"{path} is not valid JSON ({error}); remove it and materialize its asset again"
         ) from error
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
 
 
 def write_parquet(path: Path, table: "pa.Table", *, row_group_size: int | None = None) -> None:
@@ -94,6 +98,40 @@ def replace_folder(new: Path, final: Path) -> None:
         raise
     for old in final.parent.glob(f".{final.name}.*.old"):  # of killed attempts too
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def folder_in_the_making(final: Path) -> Iterator[Path]:
+    """A new folder beside `final`, to be filled and renamed to it; what is left of it at the end is removed.
+
+    Its rights follow the umask, unlike those of `tempfile.mkdtemp`: workers of a cluster may run as others of a group.
+
+    Args:
+        final: name of the finished folder; the folder that holds it is made if it is missing.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    folder = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.tmp"
+    folder.mkdir()
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def give_usual_rights(path: Path) -> None:
+    """Give a file, or all files below a folder, the rights of any new file there; safetensors makes private ones.
+
+    Args:
+        path: the file or folder, which nobody else uses yet.
+    """
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    usual = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.rights"
+    usual.touch(exist_ok=False)
+    try:
+        for file in files:
+            file.chmod(usual.stat().st_mode & 0o777)
+    finally:
+        usual.unlink()
 
 
 def content_hash(*paths: Path) -> str:

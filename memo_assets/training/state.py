@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from memo_assets.store.files import give_usual_rights
 from memo_assets.training.optimizers import moments
 
 _LOSSES = "losses"
@@ -89,6 +90,7 @@ def save_state(
     save_file(
         tensors, partial, metadata={"step": str(step), "identity": json.dumps(identity, sort_keys=True)}
     )
+    give_usual_rights(partial)
     with partial.open("rb") as file:
         os.fsync(file.fileno())
     partial.replace(path)

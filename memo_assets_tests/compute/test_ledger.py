@@ -7,7 +7,7 @@ from threading import Timer
 import pytest
 
 from memo_assets.compute.errors import ExecutorError
-from memo_assets.compute.items import NO_SEED, ItemResult, WorkItem
+from memo_assets.compute.items import NO_SEED, ItemResult, SeedResult, WorkItem
 from memo_assets.compute.ledger import Entry, Ledger, RunName, State
 from memo_assets.store.files import write_json
 from memo_assets.store.layout import Layout
@@ -211,7 +211,8 @@ def test_what_finished_work_has_left_behind_is_not_resumed(
     layout: Layout, ledger: Ledger, error: str | None, kept: bool
 ) -> None:
     given = adapters(layout, 0)
-    write_json(given.folder / "result.json", ItemResult(error=error).model_dump(mode="json"))
+    seeds = {} if error else {0: SeedResult(data_version="v")}
+    write_json(given.folder / "result.json", ItemResult(seeds=seeds, error=error).model_dump(mode="json"))
     for name in ("state", "made"):
         (given.folder / name).mkdir()
         (given.folder / name / "file").touch()

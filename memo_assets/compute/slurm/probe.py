@@ -22,6 +22,7 @@ from memo_assets.compute.slurm.queue import SlurmQueue
 from memo_assets.compute.source import source_version
 from memo_assets.config import Slurm
 from memo_assets.store.files import read_json, write_json, write_text
+from memo_assets.store.umask import set_umask
 
 _VALID_SECONDS = 7 * 24 * 3600
 _GRACE_SECONDS = 8.0
@@ -153,4 +154,5 @@ def _answer(folder: Path) -> None:
 
 
 if __name__ == "__main__":
+    set_umask()
     _answer(Path(sys.argv[1]))

@@ -21,6 +21,7 @@ from memo_assets.compute.errors import ExecutorError
 from memo_assets.compute.slurm.node import REQUEUES_VARIABLE, TIME_VARIABLE
 from memo_assets.compute.threads import thread_variables
 from memo_assets.config import Slurm
+from memo_assets.store.umask import UMASK_VARIABLE, chosen_umask
 
 WORKER = "memo_assets.compute.worker"
 PROBE = "memo_assets.compute.slurm.probe"
@@ -61,6 +62,7 @@ def _script(
         "HF_DATASETS_OFFLINE": "1",
         REQUEUES_VARIABLE: str(settings.requeues),
         TIME_VARIABLE: settings.time or "",
+        UMASK_VARIABLE: f"{chosen_umask():03o}",
         **(settings.environment or {}),
     }
     python = settings.python or shlex.quote(sys.executable)
