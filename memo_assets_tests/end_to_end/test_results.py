@@ -383,7 +383,7 @@ def test_logs_and_what_was_sent_were_told(platform: Platform):
 
 
 def test_there_are_eight_queries():
-    assert len(QUERIES) == 8
+    assert len(QUERIES) == 9
 
 
 @pytest.mark.parametrize("query", QUERIES)
