@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +9,7 @@ import dagster as dg
 from memo_assets.assets.check_records import require_passed
 from memo_assets.assets.recording import all_recorded, record_partition
 from memo_assets.assets.spec import study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.assets.watching import RunLog
 from memo_assets.compute.choice import chosen_kind
 from memo_assets.compute.dispatch import Dispatch
@@ -46,6 +46,8 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 def _base_model(study: Study) -> dg.AssetsDefinition:
     @study_asset(study, "base_model", pool=_pool(), required_resource_keys={"executor", "observer"})
     def base_model(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        if study.model.kind == "tiny_llama":
+            Written(study, context.instance).require("raw_dataset")
         ledger = Ledger(Layout.of(study.name), "base_model")
         with closing(_outcomes(context, [work_item(study, "base_model", [])], ledger)) as outcomes:
             (outcome,) = outcomes
@@ -64,10 +66,19 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
         require_passed(context.instance, study, step, seeds)
-        hash_of = cache(content_hash)  # samples and base model are the same for all items
-        items = [work_item(study, step, pack, hash_of) for pack in packs(study, seeds)]
+        written = Written(study, context.instance)
+        written.require("samples")
+        if study.is_language and study.model.kind != "pretrained":
+            written.require("base_model")
         ledger = Ledger(Layout.of(study.name), step)
-        failed = []
+        failed, items = [], []
+        for pack in packs(study, seeds):
+            item = work_item(study, step, pack, written.hash_of)
+            if problem := _damage(written, step, pack):
+                failed.append(Outcome(item, ItemResult(error=problem), None))
+                context.log.error(f"{item} is not computed: {problem}")
+            else:
+                items.append(item)
         with closing(_outcomes(context, items, ledger)) as outcomes:
             for outcome in outcomes:
                 if outcome.result.error:
@@ -84,6 +95,12 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
         return all_recorded()
 
     return partitioned
+
+
+def _damage(written: Written, step: GpuStep, seeds: Sequence[int]) -> str:
+    """What is wrong with the files of some seeds that a step would read; empty if nothing is."""
+    names = ("split_masks",) if step == "adapters" else ("split_masks", "adapters")
+    return next((problem for name in names for seed in seeds if (problem := written.problem(name, seed))), "")
 
 
 def work_item(
