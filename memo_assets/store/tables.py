@@ -7,6 +7,7 @@ changes it in one transaction, checks it and takes the published file's place. A
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ import duckdb
 
 from memo_assets.store.layout import database_path
 from memo_assets.store.schema import TABLES, ddl
+
+_OF_SPACE = "; free space there and run the same command again: what is done is kept"
+
+_LOAD_BYTES = 2 * 10**9  # of a load; a load of any size is written out in row groups as it goes
 
 
 class WarehouseError(RuntimeError):
@@ -42,10 +47,18 @@ def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
 
 @contextlib.contextmanager
 def reading() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection that is closed at the end of the block."""
+    """A read-only connection that is closed at the end of the block.
+
+    Raises:
+        WarehouseError: there is no warehouse yet, it cannot be opened, or what is read of it is damaged.
+    """
     connection = connect()
     try:
         yield connection
+    except duckdb.Error as error:
+        if _tells_of_damage(error) or isinstance(error, duckdb.IOException):
+            raise _unreadable(database_path(), error) from error
+        raise
     finally:
         connection.close()
 
@@ -64,8 +77,15 @@ def publish() -> Iterator[duckdb.DuckDBPyConnection]:
     try:
         with _changed_copy(path) as connection:
             yield connection
-    except (OSError, duckdb.OperationalError) as error:
-        raise WarehouseError(f"{path} was left as it was, the load failed: {error}") from error
+    except (OSError, duckdb.Error) as error:
+        if _tells_of_damage(error):
+            raise _unreadable(path, error) from error
+        if not isinstance(error, (OSError, duckdb.OperationalError)):
+            raise
+        raise WarehouseError(
+            f"{path} was left as it was, the load failed: {_first_line(error)}"
+            f"{_OF_SPACE if _tells_of_space(error) else ''}"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -83,6 +103,7 @@ def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 shutil.copyfile(path, copy)
             connection = _open(copy, called=path)
             try:
+                _bound_memory(connection)
                 for statement in ddl():
                     connection.execute(statement)
                 connection.execute("BEGIN TRANSACTION")
@@ -172,8 +193,7 @@ def _open(path: Path, *, called: Path | None = None) -> duckdb.DuckDBPyConnectio
     try:
         return duckdb.connect(path)
     except duckdb.Error as error:
-        reason = str(error).replace(str(path), str(called or path))
-        raise WarehouseError(f"{called or path} cannot be opened: {reason}") from error
+        raise _unreadable(called or path, error) from error
 
 
 def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
@@ -189,8 +209,57 @@ def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute("USE memo")
     except duckdb.Error as error:
         connection.close()
-        raise WarehouseError(f"{path} cannot be opened: {error}") from error
+        raise _unreadable(path, error) from error
     return connection
+
+
+def _bound_memory(connection: duckdb.DuckDBPyConnection) -> None:
+    """Keep no more than some blocks in memory; DuckDB itself would keep four fifths of the machine's memory full of them."""
+    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") > 2 * _LOAD_BYTES:
+        connection.execute(f"SET memory_limit = '{_LOAD_BYTES}B'")
+
+
+def _unreadable(path: Path, error: Exception) -> WarehouseError:
+    """Why the database cannot be read, and the way out."""
+    reason = _first_line(error)
+    if "lock on file" in str(error):
+        holder = re.search(
+            r"Conflicting lock is held in (.*?)\.? (?:\(by |See )", str(error).replace("\n", " ")
+        )
+        by = f" ({holder.group(1)})" if holder else ""
+        return WarehouseError(
+            f"{path} cannot be opened: another program{by} holds it open for writing; close it there, or open it read-only, "
+            "and run the same command again"
+        )
+    if isinstance(error, duckdb.IOException) and not _tells_of_damage(error):
+        return WarehouseError(f"{path} cannot be read: {reason}{_OF_SPACE if _tells_of_space(error) else ''}")
+    return WarehouseError(
+        f"{path} is damaged ({reason}): move it and {path.name}.wal, if there is one, out of the folder and run `memo demo` with "
+        "your studies again; their rows are loaded anew from their files, nothing is trained again"
+    )
+
+
+def _tells_of_damage(error: Exception) -> bool:
+    words = (
+        "not a valid DuckDB",
+        "orrupt",
+        "checksum",
+        "eserialize",
+        "Could not read enough bytes",
+        "INTERNAL Error",
+        "FATAL Error",
+        "invalidated",
+    )
+    return isinstance(error, duckdb.Error) and any(word in str(error) for word in words)
+
+
+def _tells_of_space(error: Exception) -> bool:
+    words = ("No space left", "Disk quota exceeded", "File too large", "not enough space")
+    return any(word in str(error) for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 @contextlib.contextmanager
