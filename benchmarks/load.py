@@ -35,7 +35,7 @@ from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.store.files import read_json, write_bytes, write_json, write_parquet
 from memo_assets.store.layout import WAREHOUSE_VARIABLE, Layout, database_path, warehouse_dir
 from memo_assets.store.load import load_block, load_parquet, load_samples
-from memo_assets.store.tables import publish, reading
+from memo_assets.store.tables import ROW_GROUPS_MEMORY, publish, reading
 
 OPTIONS, LAYERS, BLOCK = ["a", "b", "c", "d"], 2, 25
 
@@ -118,7 +118,7 @@ def load(study: Study, layout: Layout) -> None:
     """Samples, then all blocks in one load, as a run over all partitions does."""
     with publish() as connection:
         load_samples(connection, layout)
-    with publish() as connection:
+    with publish(memory=ROW_GROUPS_MEMORY) as connection:
         for start in range(0, study.shadows.models, BLOCK):
             load_block(connection, layout, list(study.seeds[start : start + BLOCK]))
 

@@ -28,7 +28,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     def shadow_logits(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.store.load import block_version, load_block
         from memo_assets.store.provenance import record_provenance
-        from memo_assets.store.tables import publish
+        from memo_assets.store.tables import ROW_GROUPS_MEMORY, publish
 
         layout = Layout.of(study.name)
         wanted = {partition: blocks(study)[partition] for partition in context.partition_keys}
@@ -36,7 +36,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         written = Written(study, context.instance)
         for name in ("split_masks", "logits"):
             written.require(name, [seed for seeds in wanted.values() for seed in seeds])
-        with publish() as connection:
+        with publish(memory=ROW_GROUPS_MEMORY) as connection:
             for partition, seeds in wanted.items():
                 rows[partition] = load_block(connection, layout, seeds)
                 versions[partition] = block_version(layout, seeds, written.hash_of)

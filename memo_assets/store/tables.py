@@ -20,7 +20,8 @@ from memo_assets.store.schema import TABLES, ddl
 
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
 
-_LOAD_BYTES = 2 * 10**9  # of a load; a load of any size is written out in row groups as it goes
+ROW_GROUPS_MEMORY = "500MB"
+"""Enough for a load of any size of tables without an index: it is written out in row groups as it goes."""
 
 
 class WarehouseError(RuntimeError):
@@ -64,18 +65,22 @@ def reading() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextlib.contextmanager
-def publish() -> Iterator[duckdb.DuckDBPyConnection]:
+def publish(*, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection on a private copy of the warehouse; the copy is published if the block succeeds.
 
     All changes of the block are one transaction. Writers of all processes wait for each other. If the block
     raises, the published file stays as it was and the copy is removed.
+
+    Args:
+        memory: how much of the file DuckDB keeps in memory, such as ROW_GROUPS_MEMORY; by default it fills up to four fifths
+            of the machine's memory. An index must fit.
 
     Raises:
         WarehouseError: the copy cannot be made or written, such as on a full disk; nothing was changed.
     """
     path = database_path()
     try:
-        with _changed_copy(path) as connection:
+        with _changed_copy(path, memory) as connection:
             yield connection
     except (OSError, duckdb.Error) as error:
         if _tells_of_damage(error):
@@ -89,7 +94,7 @@ def publish() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @contextlib.contextmanager
-def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _write_lock(path):
         if path.with_name(f"{path.name}.wal").exists():
@@ -103,7 +108,8 @@ def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 shutil.copyfile(path, copy)
             connection = _open(copy, called=path)
             try:
-                _bound_memory(connection)
+                if memory is not None:
+                    connection.execute("SET memory_limit = ?", [memory])
                 for statement in ddl():
                     connection.execute(statement)
                 connection.execute("BEGIN TRANSACTION")
@@ -211,12 +217,6 @@ def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
         connection.close()
         raise _unreadable(path, error) from error
     return connection
-
-
-def _bound_memory(connection: duckdb.DuckDBPyConnection) -> None:
-    """Keep no more than some blocks in memory; DuckDB itself would keep four fifths of the machine's memory full of them."""
-    if os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") > 2 * _LOAD_BYTES:
-        connection.execute(f"SET memory_limit = '{_LOAD_BYTES}B'")
 
 
 def _unreadable(path: Path, error: Exception) -> WarehouseError:
