@@ -199,7 +199,7 @@ def _open(path: Path, *, called: Path | None = None) -> duckdb.DuckDBPyConnectio
     try:
         return duckdb.connect(path)
     except duckdb.Error as error:
-        raise _unreadable(called or path, error) from error
+        raise _unreadable(called or path, error, opened=path) from error
 
 
 def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
@@ -219,9 +219,9 @@ def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
     return connection
 
 
-def _unreadable(path: Path, error: Exception) -> WarehouseError:
-    """Why the database cannot be read, and the way out."""
-    reason = _first_line(error)
+def _unreadable(path: Path, error: Exception, *, opened: Path | None = None) -> WarehouseError:
+    """Why the database cannot be read, and the way out; it may have been opened as a copy."""
+    reason = _first_line(error).replace(str(opened or path), str(path))
     if "lock on file" in str(error):
         holder = re.search(
             r"Conflicting lock is held in (.*?)\.? (?:\(by |See )", str(error).replace("\n", " ")

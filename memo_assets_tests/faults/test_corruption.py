@@ -78,7 +78,7 @@ def flipped(content: bytes) -> bytes:
 
 
 DAMAGES: dict[str, Callable[[bytes], bytes]] = {"half": half, "nothing": nothing, "flipped": flipped}
-SHORT = {("weights", "flipped"), ("samples", "half"), ("ledger", "nothing"), ("database", "flipped")}
+SHORT = {("weights", "flipped"), ("ledger", "nothing"), ("database", "flipped")}
 CASES = [
     pytest.param(kind, damage, id=f"{kind}-{damage}")
     for kind in KINDS
@@ -106,10 +106,9 @@ def test_a_damaged_file_is_named_and_what_the_sentence_says_helps(
             (shutil.rmtree if named.is_dir() else Path.unlink)(named)
     there.well()
     assert_same(there.warehouse, finished(case.study).warehouse, case.study)
-    assert "everything is fresh" in there.well().out
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", DAMAGES if LONG else ["flipped"])
 def test_a_damaged_study_file_is_named(copy_of: CopyOf, damage: str) -> None:
     there = copy_of("tiny")
     whole = there.study.read_bytes()

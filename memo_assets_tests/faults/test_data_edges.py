@@ -56,7 +56,7 @@ SIXTEEN = [
     "-1",
     "it's",
     'so "so"',
-    "a b",
+    "c d",
     "ß",
 ]
 
@@ -64,7 +64,13 @@ SIXTEEN = [
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "bytes"
-    save_small_model(folder, "llama", TEXTS[:10])
+    # Every option as a text would hold it: a tokenizer that joins the space to some options alone is refused.
+    save_small_model(
+        folder,
+        "llama",
+        [*TEXTS[:10], *[f"It is {option}." for option in (*TWO, *SIXTEEN)] * 9],
+        vocabulary=2000,
+    )
     return folder
 
 
@@ -101,9 +107,9 @@ def edges(folder: Path, model: Path, rows: list[tuple[str, str]]) -> Place:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [TWO, SIXTEEN] if LONG else [SIXTEEN], ids=lambda found: str(len(found)))
+@pytest.mark.parametrize("options", [TWO, SIXTEEN] if LONG else [TWO], ids=lambda found: str(len(found)))
 def test_strange_texts_from_csv_to_report(model: Path, tmp_path: Path, options: list[str]) -> None:
-    rows = rows_of(options, 64)
+    rows = rows_of(options, 40 + 8 * len(options))
     there = edges(tmp_path, model, rows)
     there.well()
     with duckdb.connect(there.warehouse / "memo.duckdb", read_only=True) as connection:
@@ -119,7 +125,7 @@ def test_strange_texts_from_csv_to_report(model: Path, tmp_path: Path, options: 
     assert "everything is fresh" in there.well().out
 
 
-@pytest.mark.parametrize("text", ["", "  \t", "\n"])
+@pytest.mark.parametrize("text", ["", "  \t", "\n"] if LONG else ["\n"])
 def test_an_empty_text_is_named_with_its_row(model: Path, tmp_path: Path, text: str) -> None:
     there = edges(tmp_path, model, [*rows_of(TWO, 40), (text, TWO[0])])
     assert "there is one row, row 40 from 0 (id '40'), with an empty text" in there.demo().sentence
