@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from memo_assets.compute.threads import thread_variables
 from memo_assets_tests.studies import CITIES, DIGITS, changed, write_study
 
 LONG = os.environ.get("MEMO_FAULTS") == "long"
 """Whether this is the long form: more kills, more kinds of damage."""
+long_form = pytest.mark.skipif(not LONG, reason="in the long form alone: make faults")
 
 _SMALL = {
     "scores.psmi_directions": 50,

@@ -15,7 +15,7 @@ import pytest
 
 from memo_assets.instance import prepare_home
 from memo_assets.study import load_study
-from memo_assets_tests.faults.command import LONG, Place, place, workers_of
+from memo_assets_tests.faults.command import LONG, Place, long_form, place, workers_of
 from memo_assets_tests.faults.conftest import Finished
 from memo_assets_tests.faults.sameness import assert_same
 from memo_assets_tests.web import Web
@@ -67,7 +67,7 @@ def killed(process: subprocess.Popen[str]) -> None:
     assert alive == []
 
 
-@pytest.mark.skipif(not LONG, reason="the long form alone: make faults")
+@long_form
 @pytest.mark.slow
 @pytest.mark.parametrize("whom", ["run", "daemon"])
 def test_a_killed_run_of_the_daemon_is_taken_up_by_the_command(
