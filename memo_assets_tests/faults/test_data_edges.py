@@ -18,7 +18,7 @@ from memo_assets.data.samples import build_samples, samples_table
 from memo_assets.data.splits import training_positions
 from memo_assets.data.tokens import tokenize
 from memo_assets.models.base import local_tokenizer
-from memo_assets_tests.faults.command import LONG, Place, small
+from memo_assets_tests.faults.command import LONG, Place, long_form, small
 from memo_assets_tests.models.small_models import save_small_model
 from memo_assets_tests.studies import TABLE, changed, study, write_study
 
@@ -107,7 +107,8 @@ def edges(folder: Path, model: Path, rows: list[tuple[str, str]]) -> Place:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("options", [TWO, SIXTEEN] if LONG else [TWO], ids=lambda found: str(len(found)))
+@long_form
+@pytest.mark.parametrize("options", [TWO, SIXTEEN], ids=lambda found: str(len(found)))
 def test_strange_texts_from_csv_to_report(model: Path, tmp_path: Path, options: list[str]) -> None:
     rows = rows_of(options, 40 + 8 * len(options))
     there = edges(tmp_path, model, rows)

@@ -1,15 +1,11 @@
 """The database is gone: all tables of all studies come back from the files, and nothing is trained."""
 
-import pytest
-
-from memo_assets_tests.faults.command import LONG
+from memo_assets_tests.faults.command import long_form
 from memo_assets_tests.faults.conftest import CopyOf, Finished
 from memo_assets_tests.faults.sameness import assert_same
 
 
-@pytest.mark.skipif(
-    not LONG, reason="the short form damages the database instead, which ends in the same way"
-)
+@long_form  # the short form damages the database instead, which ends in the same way
 def test_a_lost_database_is_loaded_anew_and_nothing_is_trained(finished: Finished, copy_of: CopyOf) -> None:
     there = copy_of("tiny")
     (there.warehouse / "memo.duckdb").unlink()

@@ -8,7 +8,7 @@ import duckdb
 import pytest
 import yaml
 
-from memo_assets_tests.faults.command import LONG, Place, place
+from memo_assets_tests.faults.command import LONG, Place, long_form, place
 from memo_assets_tests.faults.conftest import CopyOf, Finished
 from memo_assets_tests.faults.sameness import assert_same
 
@@ -21,7 +21,8 @@ sys.stdin.read()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("start", ["from nothing", "some files lost"] if LONG else ["some files lost"])
+@long_form
+@pytest.mark.parametrize("start", ["from nothing", "some files lost"])
 def test_two_commands_at_once(finished: Finished, copy_of: CopyOf, tmp_path: Path, start: str) -> None:
     if start == "from nothing":
         there = place(tmp_path, "tiny")
@@ -42,6 +43,7 @@ def test_two_commands_at_once(finished: Finished, copy_of: CopyOf, tmp_path: Pat
     assert "everything is fresh" in there.well().out
 
 
+@long_form
 def test_a_reader_does_not_wait_and_is_not_waited_for(copy_of: CopyOf) -> None:
     there = copy_of("tiny")
     asked = "SELECT sum(memorized::INTEGER) FROM memorization WHERE epoch = 2"
