@@ -70,8 +70,9 @@ class Written:
         except (KeyError, TypeError, AttributeError, ValueError):
             found, remove = "cannot be read as JSON any more", self._places(name, partition)
         what = f"{self._study.name}/{name}" + ("" if partition is None else f" of seed {partition}")
+        them = "it" if len(remove) == 1 else "all of them"
         return (
-            f"{remove[0]} is not as {what} wrote it, it {found}: remove {' and '.join(map(str, remove))} and run "
+            f"{' or '.join(map(str, remove))} is not as {what} wrote it, it {found}: remove {them} and run "
             "`memo demo` of this study again, which makes it anew"
         )
 
@@ -86,7 +87,8 @@ class Written:
         """Files and folders whose content is the data version, and those to be removed."""
         layout, remove = self._layout, self._places(name, partition)
         if name == "raw_dataset":
-            return [layout.items, *([layout.background] if layout.background.is_file() else [])], remove
+            both = [layout.items, *([layout.background] if layout.background.is_file() else [])]
+            return both, both
         if name == "base_model":
             base = layout.base_models / read_json(layout.base_model)["folder"]
             return [base], [base, layout.base_model]
@@ -105,7 +107,8 @@ class Written:
             return [*weights, *([trigger] if trigger.is_dir() else [])], remove
         if name == "layer_scores":
             summary, norms = layout.layer_summary(partition), layout.weight_norms(partition)
-            return [layout.layer_scores(partition), summary, norms], remove
+            of_seed = [layout.layer_scores(partition), summary, norms]
+            return of_seed, of_seed
         return [layout.output(name, partition)], remove
 
 

@@ -126,8 +126,8 @@ def found(there: Place, pattern: str) -> Path:
 
 
 def to_remove(there: Place, sentence: str) -> list[Path]:
-    """The files and folders that a sentence says to remove: those named after the word, else the first it names."""
-    path = rf"({re.escape(str(there.warehouse))}[^\s:;,)]*)"
-    after = re.search(rf"(?:remove|move) {path}(?: and {path})?", sentence)
-    named = [name for name in after.groups() if name] if after else re.findall(path, sentence)[:1]
-    return [Path(name) for name in named]
+    """The files and folders that a sentence says to remove: those it names before it says so."""
+    before = re.split(r"\b(?:remove|move) (?:it|the file|all of them)\b", sentence)
+    assert len(before) == 2, sentence
+    paths = re.findall(rf"{re.escape(str(there.warehouse))}[^\s:;,)]*", before[0])
+    return [path for path in dict.fromkeys(map(Path, paths)) if path.exists()]
