@@ -13,8 +13,9 @@ from memo_assets.store.layout import DATABASE_NAME
 from memo_assets.store.schema import TABLES
 
 _RESULTS = ("samples.parquet", "split_masks", "adapters", "logits", "layer_scores", "tables")
-# Beside the weights there is a note of which models were trained together, which a kill may change.
-_OF_RUN = ("training.json",)
+# Beside the weights there is a note of which models were trained together, which a kill may change, and PEFT's of where the
+# base model lies, which is the path of the warehouse.
+_OF_RUN = ("training.json", "adapter_config.json")
 
 
 def assert_same(found: Path, wanted: Path, study: str) -> None:
