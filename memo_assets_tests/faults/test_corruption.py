@@ -128,6 +128,6 @@ def found(there: Place, pattern: str) -> Path:
 def to_remove(there: Place, sentence: str) -> list[Path]:
     """The files and folders that a sentence says to remove: those it names before it says so."""
     before = re.split(r"\b(?:remove|move) (?:it|the file|all of them)\b", sentence)
-    assert len(before) == 2, sentence
+    assert len(before) > 1, sentence
     paths = re.findall(rf"{re.escape(str(there.warehouse))}[^\s:;,)]*", before[0])
     return [path for path in dict.fromkeys(map(Path, paths)) if path.exists()]
