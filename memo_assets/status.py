@@ -1,7 +1,7 @@
 """What of a study is fresh, stale, missing or failed: Dagster's own record, and whether the files are there.
 
-What belongs here: one state and its causes for every partition. What does not: how the record is read (`staleness`), how
-states are shown (`console_status`).
+What belongs here: one state and its causes for every partition; what fills tables is there only if its rows are in the
+warehouse. What does not: how the record is read (`staleness`), how states are shown (`console_status`).
 """
 
 from collections import Counter
@@ -19,7 +19,8 @@ from memo_assets.config import Study
 from memo_assets.failures import run_failure
 from memo_assets.graph import steps
 from memo_assets.staleness import StaleStatuses
-from memo_assets.store.layout import Layout
+from memo_assets.store.layout import Layout, database_path
+from memo_assets.store.schema import tables_of
 
 FRESH, STALE, MISSING, FAILED = STATES = ("fresh", "stale", "missing", "failed")
 NEVER = "never materialized"
@@ -91,6 +92,7 @@ class Record:
     def __init__(self, definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
         self._statuses = StaleStatuses.now(definitions, instance)
         self._failure = cache(lambda run_id: run_failure(instance, run_id))
+        self._loads = cache(_loads)
 
     def states(self, study: Study, names: Sequence[str] | None = None) -> list[AssetState]:
         """State of the assets of a study, upstream first.
@@ -100,6 +102,9 @@ class Record:
         Args:
             study: the study.
             names: assets to look at; all by default.
+
+        Raises:
+            WarehouseError: the database is there but cannot be read.
         """
         layout, states, wanted = Layout.of(study.name), [], names or list(steps(study))
         self._statuses.prefetch([asset_key(study, name) for name in wanted])
@@ -129,11 +134,21 @@ class Record:
         if not file.exists():
             path = str(file).replace(f"seed={partition}", "seed=*")
             return PartitionState(partition, MISSING, (Cause(f"{path} is gone"),))
+        if not self._rows_there(study, name, partition):
+            return PartitionState(partition, MISSING, (Cause(f"its rows are not in {database_path()}"),))
         if status == StaleStatus.FRESH:
             return PartitionState(partition, FRESH)
         return PartitionState(
             partition, STALE, _in_words(study, name, partition, self._statuses.get_stale_root_causes(key, partition))
         )  # fmt: skip
+
+    def _rows_there(self, study: Study, name: str, partition: str | None) -> bool:
+        """Whether the warehouse says of every table that an asset fills that its rows were loaded."""
+        tables = tables_of(name)
+        if not tables:
+            return True
+        loads = self._loads(study.name)
+        return loads is None or all((table, partition) in loads for table in tables)
 
 
 def study_state(
@@ -148,6 +163,17 @@ def study_state(
         names: assets to look at; all by default.
     """
     return Record(definitions, instance).states(study, names)
+
+
+def _loads(study: str) -> frozenset[tuple[str, str | None]] | None:
+    """Tables and blocks that the warehouse holds of a study; None if it is of a version that did not say."""
+    from memo_assets.store.provenance import loads_of
+    from memo_assets.store.tables import reading
+
+    if not database_path().is_file():
+        return frozenset()
+    with reading() as connection:
+        return loads_of(connection, study)
 
 
 def source_state(unseen: str) -> AssetState:

@@ -22,10 +22,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class _ByFile(LoadFileScheduling):
-    """The tests of a file go to one process, and so do all of the demo studies."""
+    """The tests of a file go to one process, and so do all of the demo studies, and all of the finished warehouse to be broken."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
+        if "/faults/" in file:
+            return "faults"
         return "demo" if file.endswith(_DEMO) else file
 
 

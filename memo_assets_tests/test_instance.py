@@ -90,3 +90,22 @@ def test_runs_whose_process_or_code_server_is_gone_are_ended(warehouse: Path, tm
         }
         assert set(end_dead_runs(instance)) == {runs["dead"], runs["no server"]}
         assert end_dead_runs(instance) == []
+
+
+def test_slots_of_ended_runs_whose_process_is_gone_are_freed(warehouse: Path) -> None:
+    mine = process_tag()[PROCESS_TAG]
+    host, pid, began = mine.split(":")
+    gone = f"{host}:{pid}:{float(began) - 1:.2f}"
+    failed = dg.DagsterRunStatus.FAILURE
+    with open_instance() as instance:
+        storage = instance.event_log_storage
+        for pool, process, status, kept in (
+            ("one", gone, failed, False),  # the daemon marked it and was killed before it freed the slot
+            ("two", mine, failed, True),  # it still runs here, whatever somebody has marked
+            ("three", mine, STARTED, True),
+        ):
+            run = instance.create_run_for_job(work, status=status, tags={PROCESS_TAG: process})
+            storage.set_concurrency_slots(pool, 1)
+            assert storage.claim_concurrency_slot(pool, run.run_id, "nothing").is_claimed
+            end_dead_runs(instance)
+            assert bool(storage.get_concurrency_info(pool).claimed_slots) == kept, pool

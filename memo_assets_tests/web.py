@@ -1,5 +1,6 @@
 """The web server and daemon, in processes of their own and over made-up studies, talked to by the UI's own GraphQL."""
 
+import contextlib
 import json
 import os
 import signal
@@ -143,8 +144,14 @@ class Web:
             assert time.monotonic() < until, Path(self.log.name).read_text()[-3000:]
             time.sleep(every)
 
+    @property
+    def pid(self) -> int:
+        """Of the process whose children are server, daemon and runs."""
+        return self._process.pid
+
     def close(self) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
+        with contextlib.suppress(ProcessLookupError):  # killed already
+            os.killpg(self._process.pid, signal.SIGTERM)
         try:
             self._process.wait(30)
         except subprocess.TimeoutExpired:

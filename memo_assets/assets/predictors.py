@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 
 from memo_assets.assets.spec import study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.assets.warehouse import POOL, publish_tables
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
@@ -30,6 +31,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.store.tables import reading
 
         layout, targets = Layout.of(study.name), study.shadows.audited
+        Written(study, context.instance).require("layer_scores", targets)
         with reading() as connection:
             frames = [compute(connection, study, target, layout.layer_scores(target)) for target in targets]
             epochs = {str(target): target_prediction_epoch(connection, study, target) for target in targets}

@@ -7,6 +7,7 @@ import dagster as dg
 from memo_assets.assets.recording import all_recorded, provenance, record_partition
 from memo_assets.assets.source import reading
 from memo_assets.assets.spec import study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
 
@@ -58,6 +59,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.store.tables import publish
 
         layout = Layout.of(study.name)
+        Written(study, context.instance).require("raw_dataset")
         frame = build_samples(Items(pd.read_parquet(layout.items), None), study)
         row_group_size = None if study.is_language else ROW_GROUP_SIZE
         write_parquet(layout.samples, samples_table(frame), row_group_size=row_group_size)
@@ -93,6 +95,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.store.files import content_hash, write_parquet
 
         layout = Layout.of(study.name)
+        Written(study, context.instance).require("samples")
         table = pq.read_table(layout.samples, columns=["sample_id", "part"])
         pool = table.column("sample_id").to_numpy()[np.asarray(table.column("part").to_pylist()) == "pool"]
         for partition in context.partition_keys:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from functools import cache
 from pathlib import Path
 
 import dagster as dg
@@ -10,6 +9,7 @@ import dagster as dg
 from memo_assets.assets.check_records import require_passed
 from memo_assets.assets.recording import all_recorded, record_partition
 from memo_assets.assets.spec import study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.assets.watching import RunLog
 from memo_assets.compute.choice import chosen_kind
 from memo_assets.compute.dispatch import Dispatch
@@ -47,6 +47,11 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 def _unpartitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     @study_asset(study, step, pool=_pool(), required_resource_keys={"executor", "observer"})
     def unpartitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        written = Written(study, context.instance)
+        if step == "audit":
+            _require_shared(written, study)
+        elif study.model.kind == "tiny_llama":
+            written.require("raw_dataset")
         ledger = Ledger(Layout.of(study.name), step)
         with closing(_outcomes(context, [work_item(study, step, [])], ledger)) as outcomes:
             (outcome,) = outcomes
@@ -65,10 +70,17 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
     def partitioned(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         seeds = [int(partition) for partition in context.partition_keys]
         require_passed(context.instance, study, step, seeds)
-        hash_of = cache(content_hash)  # samples and base model are the same for all items
-        items = [work_item(study, step, pack, hash_of) for pack in packs(study, seeds)]
+        written = Written(study, context.instance)
+        _require_shared(written, study)
         ledger = Ledger(Layout.of(study.name), step)
-        failed = []
+        failed, items = [], []
+        for pack in packs(study, seeds):
+            item = work_item(study, step, pack, written.hash_of)
+            if problem := _damage(written, step, pack):
+                failed.append(Outcome(item, ItemResult(error=problem), None))
+                context.log.error(f"{item} is not computed: {problem}")
+            else:
+                items.append(item)
         with closing(_outcomes(context, items, ledger)) as outcomes:
             for outcome in outcomes:
                 if outcome.result.error:
@@ -85,6 +97,19 @@ def _partitioned(study: Study, step: GpuStep) -> dg.AssetsDefinition:
         return all_recorded()
 
     return partitioned
+
+
+def _damage(written: Written, step: GpuStep, seeds: Sequence[int]) -> str:
+    """What is wrong with the files of some seeds that a step would read; empty if nothing is."""
+    names = ("split_masks",) if step == "adapters" else ("split_masks", "adapters")
+    return next((problem for name in names for seed in seeds if (problem := written.problem(name, seed))), "")
+
+
+def _require_shared(written: Written, study: Study) -> None:
+    """That the files which all models of a study share are those that were recorded."""
+    written.require("samples")
+    if study.is_language and study.model.kind != "pretrained":
+        written.require("base_model")
 
 
 def work_item(

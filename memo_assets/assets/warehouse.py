@@ -7,6 +7,7 @@ import dagster as dg
 
 from memo_assets.assets.recording import all_recorded, provenance, record_partition
 from memo_assets.assets.spec import blocks, study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
 
@@ -27,15 +28,18 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     def shadow_logits(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.store.load import block_version, load_block
         from memo_assets.store.provenance import record_provenance
-        from memo_assets.store.tables import publish
+        from memo_assets.store.tables import ROW_GROUPS_MEMORY, publish
 
         layout = Layout.of(study.name)
         wanted = {partition: blocks(study)[partition] for partition in context.partition_keys}
         versions, rows = {}, {}
-        with publish() as connection:
+        written = Written(study, context.instance)
+        for name in ("split_masks", "logits"):
+            written.require(name, [seed for seeds in wanted.values() for seed in seeds])
+        with publish(memory=ROW_GROUPS_MEMORY) as connection:
             for partition, seeds in wanted.items():
                 rows[partition] = load_block(connection, layout, seeds)
-                versions[partition] = block_version(layout, seeds)
+                versions[partition] = block_version(layout, seeds, written.hash_of)
                 record_provenance(
                     connection,
                     study.name,

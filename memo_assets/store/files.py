@@ -9,12 +9,16 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+class DamagedFileError(ValueError):
+    """A file that cannot be read as what it should be; the message names it and the way out."""
 
 
 @contextlib.contextmanager
@@ -56,12 +60,12 @@ def read_json(path: Path) -> Any:
     """Read a JSON file; nan and infinity are refused, as `write_json` does.
 
     Raises:
-        ValueError: the file is not JSON; the message names it.
+        DamagedFileError: the file is not JSON; the message names it.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
-        raise ValueError(
+        raise DamagedFileError(
             f"{path} is not valid JSON ({error}); remove it and materialize its asset again"
         ) from error
 
@@ -134,17 +138,23 @@ def give_usual_rights(path: Path) -> None:
         usual.unlink()
 
 
-def content_hash(*paths: Path) -> str:
+def file_digest(path: Path) -> bytes:
+    """SHA-256 of the bytes of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+def content_hash(*paths: Path, digest_of: Callable[[Path], bytes] = file_digest) -> str:
     """Hash of the names and bytes of files, or of all files below folders; 32 hexadecimal digits.
 
     Args:
         paths: files and folders. Names count relative to each given folder.
+        digest_of: SHA-256 of a file; one that remembers spares reading a file twice.
     """
     digest = hashlib.sha256()
     for path in paths:
         files = sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
         for file in files:
             digest.update(str(file.relative_to(path) if path.is_dir() else file.name).encode())
-            with file.open("rb") as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())
+            digest.update(digest_of(file))
     return digest.hexdigest()[:32]

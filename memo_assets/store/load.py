@@ -5,11 +5,12 @@ All functions take a connection of `tables.publish`, so that what they change is
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 
-from memo_assets.store.files import content_hash, read_json
+from memo_assets.store.files import DamagedFileError, content_hash, read_json
 from memo_assets.store.layout import SEED_IN_NAME, Layout
 from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import WarehouseError, replace_rows
@@ -77,7 +78,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     entries = [
         {"split_seed": seed, "is_trigger": False, **entry}
         for seed in seeds
-        for entry in read_json(_existing(layout, "adapters", seed))["checkpoints"]
+        for entry in _checkpoint_facts(_existing(layout, "adapters", seed))
     ]
     names = ["split_seed", *(key for key in entries[0] if key != "split_seed")]
     query = "SELECT ? AS study, " + ", ".join(f"unnest(?) AS {name}" for name in names)
@@ -86,17 +87,22 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     return rows
 
 
-def block_version(layout: Layout, seeds: list[int]) -> str:
+def block_version(layout: Layout, seeds: list[int], hash_of: Callable[..., str] = content_hash) -> str:
     """Hash of all that `load_block` loads for a block of split seeds: logits, split masks, checkpoint facts.
+
+    Args:
+        layout: of the study.
+        seeds: the block.
+        hash_of: content hash of files, which may remember what it has read.
 
     Raises:
         OSError: a file of the block is missing.
     """
     files = [layout.logits(seed) for seed in seeds] + [layout.split_mask(seed) for seed in seeds]
     # Of the training logs only what is loaded counts: the rest says which models were trained together.
-    entries = [read_json(layout.training_log(seed))["checkpoints"] for seed in seeds]
+    entries = [_checkpoint_facts(layout.training_log(seed)) for seed in seeds]
     facts = json.dumps(entries, sort_keys=True)
-    return hashlib.sha256(f"{content_hash(*files)} {facts}".encode()).hexdigest()[:32]
+    return hashlib.sha256(f"{hash_of(*files)} {facts}".encode()).hexdigest()[:32]
 
 
 def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, *, where: dict) -> int:
@@ -114,6 +120,19 @@ def load_parquet(connection: duckdb.DuckDBPyConnection, table: str, path: Path, 
     fixed = "".join(f"? AS {column}, " for column in where)
     query = f"SELECT {fixed}* FROM read_parquet(?, hive_partitioning = false)"
     return replace_rows(connection, table, query, [*where.values(), str(path)], where=where)
+
+
+def _checkpoint_facts(training_log: Path) -> list[dict]:
+    found = read_json(training_log)
+    entries = found.get("checkpoints") if isinstance(found, dict) else None
+    whole = isinstance(entries, list) and all(
+        isinstance(entry, dict) and entry.keys() >= {"epoch", "step", "learning_rate"} for entry in entries
+    )
+    if not entries or not whole:
+        raise DamagedFileError(
+            f"{training_log} does not tell of checkpoints any more; remove it and materialize its asset again"
+        )
+    return entries
 
 
 def _existing(layout: Layout, step: str, seed: int | None = None) -> Path:

@@ -98,12 +98,30 @@ def read_provenance(
         study: name of the study.
         tables: names of the tables.
     """
-    there = connection.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'provenance'").fetchone()
-    if there is None:
-        return {}  # a warehouse of an earlier version, in which nothing has been loaded since
+    if not _is_kept(connection):
+        return {}
     query = """
         SELECT table_name, block, asset, run_id, code_version, data_version, input_versions FROM provenance
         WHERE study = ? AND list_contains(?, table_name) ORDER BY table_name, block
     """
     rows = connection.execute(query, [study, list(tables)]).fetchall()
     return {(table, block): Provenance(*rest) for table, block, *rest in rows}
+
+
+def loads_of(connection: duckdb.DuckDBPyConnection, study: str) -> frozenset[tuple[str, str | None]] | None:
+    """What of a study was loaded, by table and block; None where the warehouse does not say.
+
+    Args:
+        connection: on the warehouse.
+        study: name of the study.
+    """
+    if not _is_kept(connection):
+        return None
+    rows = connection.execute("SELECT table_name, block FROM provenance WHERE study = ?", [study]).fetchall()
+    return frozenset((table, block) for table, block in rows)
+
+
+def _is_kept(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether there is the table; else this is a warehouse of an earlier version, in which nothing was loaded since."""
+    query = "SELECT 1 FROM duckdb_tables() WHERE table_name = 'provenance'"
+    return connection.execute(query).fetchone() is not None

@@ -7,6 +7,7 @@ changes it in one transaction, checks it and takes the published file's place. A
 import contextlib
 import fcntl
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -16,6 +17,11 @@ import duckdb
 
 from memo_assets.store.layout import database_path
 from memo_assets.store.schema import TABLES, ddl
+
+_OF_SPACE = "; free space there and run the same command again: what is done is kept"
+
+ROW_GROUPS_MEMORY = "500MB"
+"""Enough for a load of any size of tables without an index: it is written out in row groups as it goes."""
 
 
 class WarehouseError(RuntimeError):
@@ -42,34 +48,53 @@ def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
 
 @contextlib.contextmanager
 def reading() -> Iterator[duckdb.DuckDBPyConnection]:
-    """A read-only connection that is closed at the end of the block."""
+    """A read-only connection that is closed at the end of the block.
+
+    Raises:
+        WarehouseError: there is no warehouse yet, it cannot be opened, or what is read of it is damaged.
+    """
     connection = connect()
     try:
         yield connection
+    except duckdb.Error as error:
+        if _tells_of_damage(error) or isinstance(error, duckdb.IOException):
+            raise _unreadable(database_path(), error) from error
+        raise
     finally:
         connection.close()
 
 
 @contextlib.contextmanager
-def publish() -> Iterator[duckdb.DuckDBPyConnection]:
+def publish(*, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A connection on a private copy of the warehouse; the copy is published if the block succeeds.
 
     All changes of the block are one transaction. Writers of all processes wait for each other. If the block
     raises, the published file stays as it was and the copy is removed.
+
+    Args:
+        memory: how much of the file DuckDB keeps in memory, such as ROW_GROUPS_MEMORY; by default it fills up to four fifths
+            of the machine's memory. An index must fit.
 
     Raises:
         WarehouseError: the copy cannot be made or written, such as on a full disk; nothing was changed.
     """
     path = database_path()
     try:
-        with _changed_copy(path) as connection:
+        with _changed_copy(path, memory) as connection:
             yield connection
-    except (OSError, duckdb.OperationalError) as error:
-        raise WarehouseError(f"{path} was left as it was, the load failed: {error}") from error
+    except (OSError, duckdb.Error) as error:
+        if _tells_of_damage(error):
+            raise _unreadable(path, error) from error
+        if not isinstance(error, (OSError, duckdb.OperationalError)):
+            raise
+        raise WarehouseError(
+            f"{path} was left as it was, the load failed: {_first_line(error)}"
+            f"{_OF_SPACE if _tells_of_space(error) else ''}"
+        ) from error
 
 
 @contextlib.contextmanager
-def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyConnection]:
     path.parent.mkdir(parents=True, exist_ok=True)
     with _write_lock(path):
         if path.with_name(f"{path.name}.wal").exists():
@@ -83,6 +108,8 @@ def _changed_copy(path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
                 shutil.copyfile(path, copy)
             connection = _open(copy, called=path)
             try:
+                if memory is not None:
+                    connection.execute("SET memory_limit = ?", [memory])
                 for statement in ddl():
                     connection.execute(statement)
                 connection.execute("BEGIN TRANSACTION")
@@ -172,8 +199,7 @@ def _open(path: Path, *, called: Path | None = None) -> duckdb.DuckDBPyConnectio
     try:
         return duckdb.connect(path)
     except duckdb.Error as error:
-        reason = str(error).replace(str(path), str(called or path))
-        raise WarehouseError(f"{called or path} cannot be opened: {reason}") from error
+        raise _unreadable(called or path, error, opened=path) from error
 
 
 def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
@@ -189,8 +215,51 @@ def _open_snapshot(path: Path) -> duckdb.DuckDBPyConnection:
         connection.execute("USE memo")
     except duckdb.Error as error:
         connection.close()
-        raise WarehouseError(f"{path} cannot be opened: {error}") from error
+        raise _unreadable(path, error) from error
     return connection
+
+
+def _unreadable(path: Path, error: Exception, *, opened: Path | None = None) -> WarehouseError:
+    """Why the database cannot be read, and the way out; it may have been opened as a copy."""
+    reason = _first_line(error).replace(str(opened or path), str(path))
+    if "lock on file" in str(error):
+        holder = re.search(
+            r"Conflicting lock is held in (.*?)\.? (?:\(by |See )", str(error).replace("\n", " ")
+        )
+        by = f" ({holder.group(1)})" if holder else ""
+        return WarehouseError(
+            f"{path} cannot be opened: another program{by} holds it open for writing; close it there, or open it read-only, "
+            "and run the same command again"
+        )
+    if isinstance(error, duckdb.IOException) and not _tells_of_damage(error):
+        return WarehouseError(f"{path} cannot be read: {reason}{_OF_SPACE if _tells_of_space(error) else ''}")
+    return WarehouseError(
+        f"{path} is damaged ({reason}): move it and {path.name}.wal, if there is one, out of the folder and run `memo demo` with "
+        "your studies again; their rows are loaded anew from their files, nothing is trained again"
+    )
+
+
+def _tells_of_damage(error: Exception) -> bool:
+    words = (
+        "not a valid DuckDB",
+        "orrupt",
+        "checksum",
+        "eserialize",
+        "Could not read enough bytes",
+        "INTERNAL Error",
+        "FATAL Error",
+        "invalidated",
+    )
+    return isinstance(error, duckdb.Error) and any(word in str(error) for word in words)
+
+
+def _tells_of_space(error: Exception) -> bool:
+    words = ("No space left", "Disk quota exceeded", "File too large", "not enough space")
+    return any(word in str(error) for word in words)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
 
 
 @contextlib.contextmanager

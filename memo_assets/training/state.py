@@ -7,7 +7,8 @@ What does not: the files of a checkpoint, which the caller writes.
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +24,11 @@ from memo_assets.training.optimizers import moments
 
 _LOSSES = "losses"
 _TRIGGER = "trigger/"
+_CHECKSUM = "checksum"
 
 
 class BrokenStateError(ValueError):
-    """A file that cannot be read as a state: cut off or overwritten by a failing disk."""
+    """A file that cannot be read as a state, or whose tensors are not those written: a failing disk has cut or changed it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +89,12 @@ def save_state(
     path.parent.mkdir(parents=True, exist_ok=True)
     # Always the same temporary name: what killed attempts leave is overwritten and does not pile up.
     partial = path.with_name(f"{path.name}.partial")
-    save_file(
-        tensors, partial, metadata={"step": str(step), "identity": json.dumps(identity, sort_keys=True)}
-    )
+    metadata = {
+        "step": str(step),
+        "identity": json.dumps(identity, sort_keys=True),
+        _CHECKSUM: _checksum(tensors.items()),
+    }
+    save_file(tensors, partial, metadata=metadata)
     give_usual_rights(partial)
     with partial.open("rb") as file:
         os.fsync(file.fileno())
@@ -140,12 +145,32 @@ def load_state(path: Path, identity: dict[str, object]) -> RunState:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[dict[str, str], safe_open]]:
-    """Metadata and tensors of a state file."""
+    """Metadata and tensors of a state file, which are those that were written."""
     try:
         with safe_open(path, framework="pt") as stored:
-            yield stored.metadata(), stored
+            metadata = stored.metadata() or {}
+            _require_as_written(metadata, stored)
+            yield metadata, stored
     except SafetensorError as error:
         raise BrokenStateError(
             f"{path} cannot be read as the state of a training run ({error}): remove it and materialize again, "
             "then training starts anew"
         ) from error
+
+
+def _require_as_written(metadata: Mapping[str, str], stored: safe_open) -> None:
+    if not metadata.keys() >= {"step", "identity"}:
+        raise SafetensorError("it does not say of which run it is")
+    if _CHECKSUM not in metadata:  # of an earlier version
+        return
+    if _checksum((name, stored.get_tensor(name)) for name in stored.keys()) != metadata[_CHECKSUM]:  # noqa: SIM118
+        raise SafetensorError("its tensors have changed since they were written")
+
+
+def _checksum(tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """CRC-32 of names and bytes of tensors, in the order of their names; safetensors itself has none."""
+    found = {
+        name: zlib.crc32(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+        for name, tensor in tensors
+    }
+    return f"{zlib.crc32(json.dumps(found, sort_keys=True).encode()):08x}"

@@ -180,7 +180,7 @@ def test_failed_seeds_are_named_and_the_others_kept(fresh: Path, run: Run, execu
         write_parquet(mask, pa.table({"sample_id": [10_000]}))
         with pytest.raises(RunFailed, match=r"digits/adapters failed for seeds \[3, 4, 5\]") as failure:
             run(study, instance)
-        assert "split mask of seed 4 names samples" in str(failure.value)
+        assert f"{mask} is not as digits/split_masks of seed 4 wrote it" in str(failure.value)
         (adapters,) = study_state(study, build_defs([study]), instance, ["adapters"])
         assert [part.state for part in adapters.partitions] == [FRESH] * 3 + [FAILED] * 3
         assert "digits/adapters failed for seeds [3, 4, 5]" in adapters.partitions[3].cause

@@ -13,7 +13,7 @@ import dagster as dg
 
 from memo_assets.assets import samples, source
 from memo_assets.assets.recording import all_recorded, record_partition
-from memo_assets.assets.spec import asset_key, study_asset
+from memo_assets.assets.spec import asset_key, blocks, study_asset
 from memo_assets.config import Study
 from memo_assets.definitions import build_defs
 from memo_assets.graph import steps
@@ -21,6 +21,9 @@ from memo_assets.pipeline import bring_up_to_date
 from memo_assets.status import AssetState, partition_keys, study_state
 from memo_assets.store.files import write_text
 from memo_assets.store.layout import DATABASE_NAME, Layout
+from memo_assets.store.provenance import Provenance, record_provenance
+from memo_assets.store.schema import tables_of
+from memo_assets.store.tables import publish
 from memo_assets_tests.end_to_end.conftest import Recorder
 from memo_assets_tests.studies import TABLE, changed
 
@@ -100,6 +103,16 @@ def state_of(study: Study, instance: dg.DagsterInstance) -> dict[tuple[str, str 
     return not_fresh(study_state(study, build_defs([study]), instance))
 
 
+def _say_loaded(study: Study, name: str, partition: str | None) -> None:
+    """Leave in the warehouse that the tables of a step were loaded, without any rows."""
+    if tables := tables_of(name):
+        made = Provenance(asset=name, run_id="", code_version="", data_version="", input_versions={})
+        seeds = None if partition is None else list(blocks(study)[partition])
+        with publish() as connection:
+            rows = dict.fromkeys(tables, 0)
+            record_provenance(connection, study.name, made, rows, block=partition, split_seeds=seeds)
+
+
 def _step(study: Study, name: str, words: Words) -> dg.AssetsDefinition:
     def make(partition: str | None) -> str:
         if (name, partition) in words.failing:
@@ -109,6 +122,7 @@ def _step(study: Study, name: str, words: Words) -> dg.AssetsDefinition:
         file = Layout.of(study.name).output(name, seed)
         if file.name != DATABASE_NAME:
             write_text(file, json.dumps(said))
+        _say_loaded(study, name, partition)
         return hashlib.sha256(f"{name} {partition} {said}".encode()).hexdigest()[:8]
 
     @study_asset(study, name)

@@ -41,11 +41,9 @@ def test_without_a_warehouse_the_error_says_what_to_do(warehouse: Path) -> None:
 def test_a_file_that_is_no_database_is_named_and_left_alone(warehouse: Path, content: bytes) -> None:
     path = warehouse / "memo.duckdb"
     path.write_bytes(content)
-    with pytest.raises(WarehouseError, match=rf"{path} cannot be opened: .*not a valid DuckDB database"):
+    with pytest.raises(WarehouseError, match=rf"{path} is damaged .*not a valid DuckDB database.*: move it"):
         connect()
-    with pytest.raises(
-        WarehouseError, match=rf"{path} cannot be opened: .*{path}.*not a valid DuckDB database"
-    ):
+    with pytest.raises(WarehouseError, match=rf"{path} is damaged .*{path}.*not a valid DuckDB database"):
         load("checkpoints", 1)
     assert path.read_bytes() == content
     assert files(warehouse) == ["memo.duckdb"]

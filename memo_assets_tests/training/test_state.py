@@ -128,7 +128,7 @@ def test_settings_of_the_adapters_are_part_of_the_run(tmp_path: Path) -> None:
         train(other, rows, plan, state_path=tmp_path / "s", on_checkpoint=lambda *_: None)
 
 
-@pytest.mark.parametrize("damage", ["empty", "half", "short by a byte", "zeros"])
+@pytest.mark.parametrize("damage", ["empty", "half", "short by a byte", "zeros", "one bit"])
 def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path, damage: str) -> None:
     rows, state = train_rows([1]), tmp_path / "state"
     train(vision_task([1]), rows, recipe(1), state_path=state, on_checkpoint=lambda *_: None)
@@ -139,6 +139,7 @@ def test_a_damaged_state_is_named_with_the_way_out(tmp_path: Path, damage: str) 
         "half": content[: len(content) // 2],
         "short by a byte": content[:-1],
         "zeros": bytes(len(content)),
+        "one bit": content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
     }
     state.write_bytes(damaged[damage])
     with pytest.raises(BrokenStateError, match=r"state cannot be read .*: remove it and materialize again"):
