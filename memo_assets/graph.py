@@ -61,7 +61,7 @@ _STEPS: dict[str, Step] = {
     "base_model": Step(("raw_dataset",), ("model",)),
     "audit": Step(
         ("samples", "base_model"),
-        ("model", "lora", "training", "scores.psmi_directions", "scores.loss_drop", "shadows.models"),
+        ("model", "lora", "training", "scores.psmi_directions", "scores.loss_drop"),
     ),
     "at_risk": Step(("samples", "audit"), ()),
     "audit_report": Step(("samples", "base_model", "audit", "at_risk"), ("title", "show_text")),

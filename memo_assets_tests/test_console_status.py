@@ -123,7 +123,7 @@ def test_figures_alike_are_one_line() -> None:
         [looked(study, changes), looked(LARGE, {}, otherwise=PartitionState(None, STALE, (Cause("x"),)))]
     )
     assert many[0][-1] == f"{len(figures)} figures"
-    assert many[1][-1].startswith("raw_dataset, samples, split_masks, adapters and ")
+    assert many[1][-1].startswith("raw_dataset, samples, split_masks, audit and ")
 
 
 def test_as_records_nothing_is_left_out() -> None:

@@ -15,6 +15,7 @@ ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
 WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
 OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta", "figure_canaries"}
 SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_VISION
+AUDIT = {"audit", "at_risk", "audit_report"}
 STABILITY = {"label_stability", "figure_label_stability"}
 LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
 
@@ -24,8 +25,8 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("data_seed", 1, ALL),
     ("noise.share", 0.1, SAMPLES_DOWN),
     ("prompt.templates", ["{text}:"], SAMPLES_DOWN),
-    ("shadows.train_share", 0.6, SAMPLES_DOWN - {"samples"}),
-    ("shadows.membership", "paired", SAMPLES_DOWN - {"samples"}),
+    ("shadows.train_share", 0.6, SAMPLES_DOWN - {"samples", *AUDIT}),
+    ("shadows.membership", "paired", SAMPLES_DOWN - {"samples", *AUDIT}),
     ("model.epochs", 2, {"base_model", *ADAPTERS_DOWN}),
     ("lora.rank", 3, ADAPTERS_DOWN),
     ("training.learning_rate", 0.02, ADAPTERS_DOWN),
@@ -37,20 +38,20 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.max_grad_norm", None, ADAPTERS_DOWN),
     ("training.trigger", {"window": 20}, ADAPTERS_DOWN),
     ("prompt.scoring", "sequence", SAMPLES_DOWN),
-    ("scores.psmi_directions", 50, {"layer_scores", *SCORES_DOWN}),
-    ("scores.psmi_directions", "auto", {"layer_scores", *SCORES_DOWN}),
+    ("scores.psmi_directions", 50, {"layer_scores", *AUDIT, *SCORES_DOWN}),
+    ("scores.psmi_directions", "auto", {"layer_scores", *AUDIT, *SCORES_DOWN}),
     ("scores.layers", [-1], {"layer_scores", *SCORES_DOWN}),
     ("scores.smi_directions", 50, {"layer_scores", *SCORES_DOWN}),
     ("scores.mahalanobis_components", 50, {"layer_scores", *SCORES_DOWN}),
-    ("scores.loss_drop", 0.5, SCORES_DOWN),
+    ("scores.loss_drop", 0.5, AUDIT | SCORES_DOWN),
     ("shadows.models", 5, {"population_memorization", "figure_population", *LABELS_DOWN}),
     ("shadows.audited", [1], LABELS_DOWN),
     ("labels.quantile", 0.8, LABELS_DOWN),
     ("labels.eta", 4.0, LABELS_DOWN),
     ("labels.attack", "rmia", LABELS_DOWN),
-    ("title", "Another", {"report", *FIGURES} - OF_VISION),
+    ("title", "Another", {"report", "audit_report", *FIGURES} - OF_VISION),
     ("description", "In other words", {"report"}),
-    ("show_text", True, {"report"}),
+    ("show_text", True, {"report", "audit_report"}),
     ("name", "renamed", set()),
     ("shadows.block", 2, set()),
     ("compute.device", "cpu", set()),
@@ -115,6 +116,7 @@ def test_a_raised_algorithm_marks_its_step_and_all_below(monkeypatch: pytest.Mon
     assert {name for name in before if before[name] != after[name]} == ADAPTERS_DOWN - {
         "adapters",
         "layer_scores",
+        *AUDIT,
     }
 
 
@@ -149,7 +151,7 @@ def test_queries_are_asked_anew_but_nothing_is_trained_anew():
     shifted = study(DIGITS, {"labels.queries": {"shift": 1}})
     after = code_versions(shifted)
     assert {name for name in before if before[name] == after[name]} == {
-        "raw_dataset", "samples", "split_masks", "adapters", "layer_scores"
+        "raw_dataset", "samples", "split_masks", "adapters", "layer_scores", *AUDIT
     }  # fmt: skip
     mirrored = study(DIGITS, {"labels.queries": {"shift": 1, "flip": True}})
     assert differing(shifted, mirrored) == {name for name in before if before[name] != after[name]}

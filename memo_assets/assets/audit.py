@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from memo_assets.assets.spec import study_asset
+from memo_assets.assets.undamaged import Written
 from memo_assets.assets.warehouse import POOL, publish_tables
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
@@ -24,6 +25,9 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.audit.of_study import at_risk_table
         from memo_assets.store.files import read_json
 
+        written = Written(study, context.instance)
+        for upstream in ("samples", "audit"):
+            written.require(upstream)
         layout = Layout.of(study.name)
         run = read_json(layout.audit_run)
         if not run["reached"]:

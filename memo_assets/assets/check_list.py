@@ -67,6 +67,8 @@ CHECKS = (
         blocking=True,
     ),
     Check("base_model", "labels_tokenizable", _TOKENS, blocking=True),
+    Check("at_risk", ROWS, _ROWS),
+    Check("at_risk", PROVENANCE, _PROVENANCE),
     Check(
         "adapters",
         "weights_changed",

@@ -92,6 +92,9 @@ class Written:
         if name == "base_model":
             base = layout.base_models / read_json(layout.base_model)["folder"]
             return [base], [base, layout.base_model]
+        if name == "audit":
+            both = [layout.audit_scores, layout.audit_run]
+            return both, both
         assert partition is not None or name == "samples"
         if partition is None:
             return [layout.samples], remove

@@ -60,20 +60,24 @@ def test_a_changed_field_redoes_all_below_it_and_nothing_else(instance: Instance
     sensor.study = toy(**{"training.learning_rate": 0.02})
     assert sensor.evening() == {}  # the labels are stale too, but of what is stale nothing is made
     asked = sensor.night()
-    assert asked == {"adapters": SIX, "logits": SIX, "layer_scores": {"0", "1"}}
-    assert sensor.backfills == [asked]
+    assert asked == {"audit": {None}, "adapters": SIX, "logits": SIX, "layer_scores": {"0", "1"}}
+    assert sensor.runs == [{"audit"}]
+    assert sensor.backfills == [{name: asked[name] for name in asked if name != "audit"}]
 
 
 def test_a_change_made_while_no_sensor_was_there_counts(instance: Instance) -> None:
     sensor = Sensor(toy(**{"scores.psmi_directions": 21}), instance)
     assert sensor.evening() == {}
-    assert sensor.night() == {"layer_scores": {"0", "1"}}
+    assert sensor.night() == {"audit": {None}, "layer_scores": {"0", "1"}}
 
 
 def test_another_title_needs_no_night(instance: Instance) -> None:
     sensor = Sensor(toy(title="Another"), instance)
     asked = sensor.evening()
-    assert set(asked) == {name for name in steps(sensor.study) if name in FIGURES} | {"report"}
+    assert set(asked) == {name for name in steps(sensor.study) if name in FIGURES} | {
+        "report",
+        "audit_report",
+    }
     assert sensor.runs == [set(asked)]
 
 
@@ -85,7 +89,12 @@ def test_a_night_waits_for_inputs_that_are_being_made(instance: Instance, execut
     asked = sensor.night()
     assert asked == {"samples": {None}, "split_masks": SIX}
     carry_out(noisy, instance, executor, asked)
-    assert sensor.later(1) == {"adapters": SIX, "logits": SIX, "layer_scores": {"0", "1"}}
+    assert sensor.later(1) == {
+        "audit": {None},
+        "adapters": SIX,
+        "logits": SIX,
+        "layer_scores": {"0", "1"},
+    }
 
 
 def gone(*seeds: int) -> None:

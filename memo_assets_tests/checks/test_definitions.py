@@ -33,6 +33,7 @@ WARNING = {
     "adapters/loss_fell",
     "logits/accuracy_above_chance",
     "layer_scores/psmi_classes_large_enough",
+    "at_risk/rows_in_warehouse",
     "shadow_logits/rows_in_warehouse",
     "memorization/enough_shadows",
     "memorization/labels_not_degenerate",

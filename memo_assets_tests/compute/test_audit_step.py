@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from memo_assets.compute.audit_step import audit, audit_recipe
+from memo_assets.compute.audit_step import SEED, audit, audit_recipe
 from memo_assets.compute.inputs import make_task, read_samples
 from memo_assets.compute.items import NO_SEED, WorkItem
 from memo_assets.config import Study
@@ -64,7 +64,7 @@ def check_by_hand(of: Study, given: WorkItem, layout: Layout, run: dict, scores:
     """The same model, trained by the loop alone to the same step, gives the same hidden states and losses."""
     samples = read_samples(given)
     rows = np.flatnonzero(samples["part"] == "pool")
-    task = make_task(given.model_copy(update={"seeds": [of.shadows.models]}), samples)
+    task = make_task(given.model_copy(update={"seeds": [SEED]}), samples)
     made: list[int] = []
     with pytest.raises(Interrupted):
         train(

@@ -85,6 +85,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "split_masks": models * train,
         "checkpoints": models * epochs + more,
         "logits": (models * epochs + more) * n,
+        "at_risk": pool,
         "memorization": train * epochs,
         "memorization_scores": len(ATTACKS) * train * epochs,
         "label_stability": 30 * sum(len(tried) for tried in sizes(models - 1).values()),
