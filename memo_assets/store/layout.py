@@ -94,6 +94,16 @@ class Layout:
         return self.root / "base_model.json"
 
     @property
+    def audit_scores(self) -> Path:
+        """What the study's own audit says of every pool sample: flagged or not, PSMI, the label it suspects."""
+        return self.root / "audit" / "scores.parquet"
+
+    @property
+    def protected(self) -> Path:
+        """Samples of a protected variant that are trained otherwise, and how."""
+        return self.root / "protected.parquet"
+
+    @property
     def base_models(self) -> Path:
         """Cache of pretrained base models, one folder per hash of configuration, data and tokenizer."""
         return self.root / "base_models"
@@ -178,6 +188,7 @@ class Layout:
             "raw_dataset": self.items,
             "samples": self.samples,
             "base_model": self.base_model,
+            "protected": self.protected,
             "report": self.report,
         }
         return fixed.get(step, self.warehouse / DATABASE_NAME)
