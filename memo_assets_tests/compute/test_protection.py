@@ -89,7 +89,7 @@ def test_replacements_keep_the_number_and_the_labels_of_training_samples(tmp_pat
         assert len(own) == len(mask)
         assert set(own) <= set(mask)
         assert sorted(labels[found.rows[k]]) == sorted(labels[np.searchsorted(ids, mask)])
-    assert at_risk[found.rows].mean() < 0.05 < at_risk[np.searchsorted(ids, mask)].mean()
+        assert at_risk[found.rows[k]].mean() < 0.05 < at_risk[np.searchsorted(ids, mask)].mean()
 
 
 def test_logits_are_asked_with_the_label_that_was_given(tmp_path: Path) -> None:
