@@ -1,5 +1,6 @@
 """The block `protections`: which variants a study file makes, what it changes, and what is refused."""
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -158,3 +159,24 @@ def test_protections_that_do_not_fit_the_study_are_refused(
     study(base)
     with pytest.raises(ValueError, match=message):
         protected(base, name, **ALL[name])
+
+
+def test_the_examples_load_and_make_runs_each_study_before_its_variants() -> None:
+    root = Path(__file__).parents[1]
+    studies = load_studies(root / "examples" / "mitigations")
+    asked = subprocess.run(
+        ["make", "--dry-run", "--assume-old=.venv/.ready", "mitigations"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (command,) = [line for line in asked.stdout.splitlines() if " demo " in line]
+    names = command.split(" demo ")[1].split()
+    assert sorted(names) == sorted(studies)
+    for place, name in enumerate(names):
+        protection = studies[name].protection
+        assert protection is None or protection.base in names[:place]
+    for name, built_in in (("guarded_digits", "digits"), ("guarded_cities", "cities")):
+        same = {"name": built_in, "title": load_study(built_in).title}
+        assert studies[name].model_copy(update=same) == load_study(built_in)
