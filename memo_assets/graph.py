@@ -61,15 +61,34 @@ _STEPS: dict[str, Step] = {
     "base_model": Step(("raw_dataset",), ("model",)),
     "audit": Step(
         ("samples", "base_model"),
-        ("model", "lora", "training", "scores.psmi_directions", "scores.loss_drop"),
+        (
+            "model",
+            "lora",
+            "training",
+            "scores.psmi_directions",
+            "scores.loss_drop",
+            "protection.elr",
+            "protection.dp",
+        ),
     ),
     "at_risk": Step(("samples", "audit"), ()),
     "audit_report": Step(("samples", "base_model", "audit", "at_risk"), ("title", "show_text")),
-    "adapters": Step(("samples", "split_masks", "base_model"), ("model", "lora", "training")),
-    "logits": Step(("samples", "base_model", "adapters"), ("labels.queries",), algorithm=4),
+    "adapters": Step(
+        ("samples", "split_masks", "base_model"),
+        ("model", "lora", "training", "protection.elr", "protection.dp"),
+    ),
+    "logits": Step(
+        ("samples", "base_model", "adapters"), ("labels.queries", "protection.prune"), algorithm=4
+    ),
     "layer_scores": Step(
         ("samples", "split_masks", "base_model", "adapters"),
-        ("scores.psmi_directions", "scores.smi_directions", "scores.mahalanobis_components", "scores.layers"),
+        (
+            "scores.psmi_directions",
+            "scores.smi_directions",
+            "scores.mahalanobis_components",
+            "scores.layers",
+            "protection.prune",
+        ),
         algorithm=7,
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
@@ -97,12 +116,28 @@ _STEPS: dict[str, Step] = {
 }
 
 
+# Of variants alone that are trained otherwise on the samples at risk; it reads the audit of the base study as well.
+_PROTECTED = Step(("samples",), ("protection.base", "protection.at_risk"))
+AUDIT = "audit"
+
+
 def steps(study: Study) -> dict[str, Step]:
     """Steps of a study by name, upstream first; a vision study has no base model, and figures of its own.
 
     Args:
         study: the study's settings.
     """
+    found = _steps_of_kind(study)
+    if study.protection is None or study.protection.at_risk is None:
+        return found
+    for name in (AUDIT, "adapters"):
+        found[name] = replace(found[name], upstream=(*found[name].upstream, "protected"))
+    items = list(found.items())
+    place = [name for name, _ in items].index("split_masks")
+    return dict([*items[:place], ("protected", _PROTECTED), *items[place:]])
+
+
+def _steps_of_kind(study: Study) -> dict[str, Step]:
     if study.is_language:
         return dict(_STEPS)
     own = {

@@ -10,7 +10,7 @@ from typing import Protocol
 
 import dagster as dg
 
-from memo_assets.assets import comparison
+from memo_assets.assets import comparison, mitigations
 from memo_assets.assets.check_list import Check
 from memo_assets.assets.check_records import unproven
 from memo_assets.assets.source import observe
@@ -187,7 +187,7 @@ def _run(
 
 
 def run_comparison(definitions: dg.Definitions, instance: dg.DagsterInstance) -> None:
-    """Draw the figures over all studies of these definitions and make their page, from what is in the warehouse.
+    """Make the table, figures and page over all studies of these definitions, from what is in the warehouse.
 
     Args:
         definitions: that hold the group `comparison`.
@@ -196,7 +196,10 @@ def run_comparison(definitions: dg.Definitions, instance: dg.DagsterInstance) ->
     Raises:
         RunFailed: the run failed.
     """
-    keys = [comparison.figure_key(name) for name in (*comparison.FIGURES, comparison.REPORT)]
+    keys = [
+        mitigations.KEY,
+        *(comparison.figure_key(name) for name in (*comparison.FIGURES, comparison.REPORT)),
+    ]
     job = definitions.resolve_implicit_job_def_def_for_assets(keys)
     assert job is not None
     result = job.execute_in_process(

@@ -5,6 +5,7 @@ What belongs here: finding studies and parsing them. What does not: the words of
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +13,19 @@ import yaml
 from pydantic import ValidationError
 
 from memo_assets.config import HubRows, Study
+from memo_assets.config.protection import Protections
 from memo_assets.config.sweep import Sweep
 from memo_assets.config.yaml_text import repeated_keys, unquoted_times, unusable_characters
 from memo_assets.store.layout import home_dir
 from memo_assets.study_problems import find, problem_line
+from memo_assets.study_protections import protected_variants
 from memo_assets.study_sweep import variants
 
 COMPONENT_TYPE = "memo_assets.study.StudyComponent"
 STUDIES_DIR = Path(__file__).parent / "studies"  # built in
 STUDIES_VARIABLE = "MEMO_STUDIES"
 FILE_NAME = "defs.yaml"
+_BLOCKS_OF_VARIANTS = ("sweep", "protections")
 
 
 class StudyError(ValueError):
@@ -97,7 +101,7 @@ def load_studies(folder: Path | None = None) -> dict[str, Study]:
         folder: holds one folder per study.
 
     Raises:
-        StudyError: any file is invalid, or two files bear the same study name.
+        StudyError: any file is invalid, two files bear the same study name, or the base of a protected study is missing.
     """
     studies: dict[str, Study] = {}
     problems: list[str] = []
@@ -116,6 +120,11 @@ def load_studies(folder: Path | None = None) -> dict[str, Study]:
                 continue
             first_with[study.name] = path
             studies[study.name] = study
+    problems += [
+        f"{first_with[study.name]}: protection.base: no study {study.protection.base!r} here; add its file, or remove the block"
+        for study in studies.values()
+        if study.protection is not None and study.protection.base not in studies
+    ]
     if problems:
         fine = ", ".join(studies) or "none"
         raise StudyError("\n".join(problems) + f"\n(studies without a problem: {fine})")
@@ -123,7 +132,7 @@ def load_studies(folder: Path | None = None) -> dict[str, Study]:
 
 
 def read_study(path: Path) -> Study:
-    """Parse and check one study file; its sweep is checked as well.
+    """Parse and check one study file; its sweep and its protections are checked as well.
 
     Args:
         path: a YAML file with `type` and `attributes`.
@@ -135,7 +144,7 @@ def read_study(path: Path) -> Study:
 
 
 def read_variants(path: Path) -> list[Study]:
-    """The study of a file, then the variants that its sweep makes of it.
+    """The study of a file, then the variants that its sweep and its protections make of it.
 
     Args:
         path: a YAML file with `type` and `attributes`.
@@ -144,28 +153,46 @@ def read_variants(path: Path) -> list[Study]:
         StudyError: with one line per problem; a variant that is no valid study is named.
     """
     node, attributes = _attributes(path)
-    given = attributes.pop("sweep", None)
+    sweep, protections = (attributes.pop(block, None) for block in _BLOCKS_OF_VARIANTS)
     study = _validated(path, node, attributes)
-    if given is None:
-        return [study]
-    line = find(node, ("attributes", "sweep"))[0]
+    made = [study]
+    if sweep is not None:
+        made += _made_by(path, node, "sweep", lambda: variants(attributes, Sweep.model_validate(sweep)))
+    if protections is not None:
+        made += _made_by(
+            path,
+            node,
+            "protections",
+            lambda: protected_variants(attributes, Protections.model_validate({"by_name": protections})),
+        )
+    return made
+
+
+def _made_by(
+    path: Path, node: yaml.Node | None, block: str, make: Callable[[], list[dict[str, Any]]]
+) -> list[Study]:
+    """Variants that a block of the file makes; what is wrong is said of the block."""
+    line = find(node, ("attributes", block))[0]
     try:
-        made = variants(attributes, Sweep.model_validate(given))
+        made = make()
     except ValidationError as error:
-        lines = [_sweep_problem(path, node, dict(problem)) for problem in error.errors(include_url=False)]
+        lines = [
+            _variants_problem(path, node, block, dict(problem)) for problem in error.errors(include_url=False)
+        ]
         raise StudyError("\n".join(dict.fromkeys(lines))) from error
     except ValueError as error:
-        raise StudyError(f"{path}:{line}: sweep: {error}") from error
+        raise StudyError(f"{path}:{line}: {block}: {error}") from error
     try:
-        return [study, *(_validated(path, node, variant, of_sweep=True) for variant in made)]
+        return [_validated(path, node, variant, is_variant=True) for variant in made]
     except StudyError as error:
-        raise StudyError(f"{path}:{line}: sweep: {error}") from error
+        raise StudyError(f"{path}:{line}: {block}: {error}") from error
 
 
 def _variant(name: str, files: list[Path]) -> Study | None:
-    """The variant of that name among the sweeps of some files."""
+    """The variant of that name among those of some files."""
     for path in files:
-        if "sweep:" in path.read_text(encoding="utf-8", errors="ignore"):
+        text = path.read_text(encoding="utf-8", errors="ignore")
+        if any(f"{block}:" in text for block in _BLOCKS_OF_VARIANTS):
             for study in read_variants(path)[1:]:
                 if study.name == name:
                     return study
@@ -173,14 +200,14 @@ def _variant(name: str, files: list[Path]) -> Study | None:
 
 
 def _validated(
-    path: Path, node: yaml.Node | None, attributes: dict[str, Any], *, of_sweep: bool = False
+    path: Path, node: yaml.Node | None, attributes: dict[str, Any], *, is_variant: bool = False
 ) -> Study:
     try:
         study = Study.model_validate(attributes)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors(include_url=False)]
         lines = list(dict.fromkeys(problem_line(path, node, problem) for problem in problems))
-        if of_sweep:
+        if is_variant:
             said = "; ".join(line.removeprefix(f"{path}:").partition(": ")[2] for line in lines)
             raise StudyError(f"variant {attributes['name']}: {said}") from error
         raise StudyError("\n".join(lines)) from error
@@ -193,12 +220,12 @@ def _validated(
         ) from error
 
 
-def _sweep_problem(path: Path, node: yaml.Node | None, problem: dict[str, Any]) -> str:
-    # Pydantic names the member of the union there; the file has no such key.
-    location = [part for part in problem["loc"] if part not in ("range", "list")]
-    line, _ = find(node, ("attributes", "sweep", *location))
+def _variants_problem(path: Path, node: yaml.Node | None, block: str, problem: dict[str, Any]) -> str:
+    # Pydantic names the member of the union there, or the field that holds the whole block; the file has no such key.
+    location = [part for part in problem["loc"] if part not in ("range", "list", "by_name", "[key]")]
+    line, _ = find(node, ("attributes", block, *location))
     message = problem["msg"].removeprefix("Value error, ")
-    field = ".".join(str(part) for part in ("sweep", *location))
+    field = ".".join(str(part) for part in (block, *location))
     return f"{path}:{line}: {field}: {message[0].lower()}{message[1:]}"
 
 

@@ -94,7 +94,7 @@ def variants(attributes: dict[str, Any], sweep: Sweep) -> list[dict[str, Any]]:
         seen[name] = combination
         variant = copy.deepcopy(attributes)
         for field, value in combination.items():
-            _put(variant, field, value)
+            put(variant, field, value)
         values = ", ".join(f"{field} {value_text(value)}" for field, value in combination.items())
         made.append({**variant, "name": name, "title": f"{attributes.get('title')} ({values})"})
     return made
@@ -152,15 +152,26 @@ def _get(settings: dict[str, Any], field: str) -> Any:
     return place
 
 
-def _put(attributes: dict[str, Any], field: str, value: Any) -> None:
-    if field in ("name", "title", "sweep"):
-        raise ValueError(f"over {field}: no sweep varies it, for every variant gets its own")
+def put(attributes: dict[str, Any], field: str, value: Any, *, where: str = "over") -> None:
+    """Put a value in its place among a study's attributes; blocks that are not there are made.
+
+    Args:
+        attributes: of a study, changed in place.
+        field: dotted name.
+        value: of the field.
+        where: what the field stands in, for the error.
+
+    Raises:
+        ValueError: a field that belongs to a variant itself, or below a field that is no block.
+    """
+    if field in ("name", "title", "sweep", "protections", "protection"):
+        raise ValueError(f"{where} {field}: no sweep varies it, for every variant gets its own")
     *blocks, last = field.split(".")
     place = attributes
     for block in blocks:
         place = place.setdefault(block, {})
         if not isinstance(place, dict):
-            raise ValueError(f"over {field}: {block} is no block of the study")  # noqa: TRY004 - a wrong name
+            raise ValueError(f"{where} {field}: {block} is no block of the study")  # noqa: TRY004 - a wrong name
     place[last] = value
 
 

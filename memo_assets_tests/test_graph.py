@@ -81,7 +81,8 @@ def test_a_changed_field_marks_the_steps_that_read_it_and_all_below(
 
 def test_no_block_of_settings_is_forgotten() -> None:
     blocks = {field.split(".")[0] for field, *_ in CHANGES}
-    assert blocks | {"canaries"} == set(Study.model_fields)  # of image studies, tested below
+    # Canaries are of image studies, tested below; test_study_protections.py tests protections.
+    assert blocks | {"canaries", "protection"} == set(Study.model_fields)
     read = {field.split(".")[0] for step in steps(study(CITIES)).values() for field in step.fields}
     assert set(Study.model_fields) - read == {"name", "compute", "nightly", "owners"}
 
@@ -98,8 +99,9 @@ def test_a_field_that_came_later_changes_no_code_version_at_its_default(
 
 
 def test_every_field_that_a_step_reads_exists() -> None:
-    settings = study(CITIES).model_dump(mode="json")
-    for step in steps(study(CITIES)).values():
+    of = study(CITIES, {"protection": {"base": "towns", "mitigation": "drop", "at_risk": "drop"}})
+    settings = of.model_dump(mode="json")
+    for step in steps(of).values():
         for field in step.fields:
             place = settings
             for part in field.split("."):

@@ -57,7 +57,7 @@ BAD_FIELDS: dict[str, tuple[dict, dict[str, Any], str, str]] = {
         {"datas": {}},
         "datas:",
         "datas: unknown field; allowed here: canaries, compute, data, data_seed, description, labels, lora, model, name, "
-        "nightly, noise, owners, prompt, scores, shadows, show_text, title, training",
+        "nightly, noise, owners, prompt, protection, scores, shadows, show_text, title, training",
     ),
     "field of another source": (
         DIGITS,

@@ -7,6 +7,7 @@ from memo_assets.assets import (
     figures,
     labels,
     predictors,
+    protection,
     report,
     samples,
     source,
@@ -22,5 +23,5 @@ def study_assets(study: Study) -> list[dg.AssetsDefinition]:
     Args:
         study: the study.
     """
-    modules = (source, samples, training, audit, warehouse, labels, predictors, figures, report)
+    modules = (source, samples, protection, training, audit, warehouse, labels, predictors, figures, report)
     return [asset for module in modules for asset in module.build(study)]

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
+from memo_assets.assets import mitigations
 from memo_assets.assets.pictures import write_figures
 from memo_assets.assets.spec import asset_key
 from memo_assets.config import Study
 from memo_assets.config.base import COMPARISON
 from memo_assets.graph import code_versions
 from memo_assets.store.layout import Layout
+from memo_assets.study_protections import protected_studies
 from memo_assets.study_sweep import swept_studies
 
 if TYPE_CHECKING:
@@ -26,12 +28,14 @@ FIGURES = {
     "figure_default_rule": "False and true positive rate of the rule PSMI < 0, a point a study, beside the published ones.",
     "figure_roc_grid": "ROC curves, a row a study and a column a checkpoint.",
     "figure_sweeps": "False positive rates and test accuracy over the values of each swept field, a point a variant.",
+    "figure_mitigations": "What an attack tells of protected variants and how accurate they are, a row a study.",
 }
 HEADINGS = {
     "figure_predictors": "Predictors over studies",
     "figure_default_rule": "The rule PSMI < 0 over studies",
     "figure_roc_grid": "ROC curves over studies and epochs",
     "figure_sweeps": "Swept values",
+    "figure_mitigations": "Protected variants",
 }
 REPORT = "report"
 UPSTREAM = {
@@ -39,11 +43,12 @@ UPSTREAM = {
     "figure_default_rule": ("predictor_evaluation",),
     "figure_roc_grid": ("memorization", "predictor_scores", "predictor_evaluation"),
     "figure_sweeps": ("samples", "shadow_logits", "predictor_evaluation"),
+    "figure_mitigations": (),  # it reads the table of `mitigations`
 }
 
 
 def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
-    """The group `comparison`: figures over these studies, whichever of them are materialized.
+    """The group `comparison`: a table, figures and a page over these studies, whichever of them are materialized.
 
     Args:
         studies: in the order in which they are shown.
@@ -51,7 +56,10 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
     specs = [
         dg.AssetSpec(
             key=figure_key(name),
-            deps=[asset_key(study, upstream) for study in studies for upstream in UPSTREAM[name]],
+            deps=[
+                *(asset_key(study, upstream) for study in studies for upstream in UPSTREAM[name]),
+                *([mitigations.KEY] if name == "figure_mitigations" else []),
+            ],
             description=description,
             group_name=COMPARISON,
             kinds={"plotly"},
@@ -65,9 +73,11 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
     def comparison(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         from memo_assets.analysis import comparison as analysis
         from memo_assets.analysis import comparison_sweeps
+        from memo_assets.analysis import mitigations as mitigation_analysis
         from memo_assets.analysis.evaluation import TPR_OBJECTIVE
         from memo_assets.figures import comparison as figures
         from memo_assets.figures import comparison_sweeps as sweep_figures
+        from memo_assets.figures import mitigations as mitigation_figures
         from memo_assets.store.tables import reading
 
         drawn = {}
@@ -98,6 +108,13 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
                     missing=[name for name in missing if name in of_sweeps],
                     tpr=TPR_OBJECTIVE,
                 )
+            if figure_key("figure_mitigations") in context.selected_asset_keys:
+                protected = protected_studies(studies)
+                drawn["figure_mitigations"] = mitigation_figures.mitigations(
+                    mitigation_analysis.mitigation_points(connection, protected),
+                    title="Protected variants beside their studies",
+                    missing=mitigation_analysis.not_in_warehouse(connection, protected),
+                )
         yield from write_figures(context, Layout.of(COMPARISON), drawn)
 
     @dg.asset(
@@ -122,7 +139,7 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
             metadata=metadata, data_version=dg.DataVersion(content_hash(layout.report))
         )
 
-    return [comparison, comparison_report]
+    return [mitigations.build(studies), comparison, comparison_report]
 
 
 def figure_key(name: str) -> dg.AssetKey:
@@ -169,4 +186,6 @@ def _code_version(studies: Sequence[Study], *names: str) -> str:
     }
     if "figure_sweeps" in names:
         parts["swept"] = {one.study.name: one.fields for one in swept_studies(studies)}
+    if "figure_mitigations" in names and protected_studies(studies):
+        parts["protected"] = mitigations.code_version(studies)
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

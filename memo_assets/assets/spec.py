@@ -9,7 +9,7 @@ from typing import Any, get_args
 import dagster as dg
 
 from memo_assets.config import GpuStep, Study
-from memo_assets.graph import code_versions, steps
+from memo_assets.graph import AUDIT, code_versions, steps
 from memo_assets.store.schema import TABLES
 from memo_assets.study_figures import STUDY_FIGURES
 
@@ -23,6 +23,8 @@ _DESCRIPTIONS = {
     "raw_dataset": "The labelled items as they come from the source, one row each; the row number becomes sample_id.",
     "samples": "Items as the models see them: prompt, options, given label (label noise applied to the pool), "
     "pool or test. Also the table `samples`.",
+    "protected": "Samples that the audit of the base study flags, and how this variant is trained on them: not at all, with "
+    "another label, or on another sample in their place.",
     "split_masks": "Which pool samples each model is trained on: a random draw per split seed.",
     "base_model": "The frozen language model that all adapters share.",
     "adapters": "Trained weights of one model per split seed, at every checkpoint; many seeds train at once.",
@@ -52,6 +54,7 @@ _DESCRIPTIONS = {
 _KINDS = {
     "raw_dataset": {"parquet"},
     "samples": {"parquet", "duckdb"},
+    "protected": {"parquet"},
     "split_masks": {"parquet"},
     "base_model": {"huggingface"},
     "adapters": {"pytorch"},
@@ -121,7 +124,8 @@ def asset_options(study: Study, name: str) -> dict[str, Any]:
             dg.AssetDep(asset_key(study, upstream), partition_mapping=_mapping(study, upstream, name))
             for upstream in step.upstream
         ]
-        + [dg.AssetDep(asset_key(study, SOURCE))] * (name in _MADE_FROM_SOURCE),
+        + [dg.AssetDep(asset_key(study, SOURCE))] * (name in _MADE_FROM_SOURCE)
+        + _of_base_study(study, name),
         "code_version": code_versions(study)[name],
         "group_name": study.name,
         "kinds": _KINDS.get(name, {"plotly"} if name.startswith("figure") else {"duckdb"}),
@@ -133,6 +137,13 @@ def asset_options(study: Study, name: str) -> dict[str, Any]:
     if partitions := _partitions(study, name):
         options |= {"partitions_def": partitions, "backfill_policy": _backfill_policy(name)}
     return options
+
+
+def _of_base_study(study: Study, name: str) -> list[dg.AssetDep]:
+    """What an asset of a protected variant reads of its base study."""
+    if name != "protected" or study.protection is None:
+        return []
+    return [dg.AssetDep(dg.AssetKey([study.protection.base, AUDIT]))]
 
 
 def _backfill_policy(name: str) -> dg.BackfillPolicy:

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 
 from memo_assets.compute.early_scores import score_samples
-from memo_assets.compute.inputs import make_task, read_samples
+from memo_assets.compute.inputs import audited_set, make_task
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem
 from memo_assets.compute.memory import peak_memory_bytes
 from memo_assets.compute.reporting import OnProgress, Results, say
@@ -43,11 +43,14 @@ def audit_recipe(study: Study, n_train: int) -> Training:
 
 
 def audit(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
-    """Train one model on the whole pool until its median loss is low; write the scores of every sample there."""
+    """Train one model on the whole pool until its median loss is low; write the scores of every sample there.
+
+    In a protected variant, on what is left of the pool: do others take the place of the samples that were treated?
+    """
     started = time.perf_counter()
     study, layout = item.study, item.layout
-    samples = read_samples(item)
-    rows = np.flatnonzero((samples["part"] == "pool").to_numpy())
+    samples, treated = audited_set(item)
+    rows = np.flatnonzero((samples["part"] == "pool").to_numpy() & ~treated)
     recipe = audit_recipe(study, len(rows))
     assert recipe.trigger is not None
     task = make_task(item.model_copy(update={"seeds": [SEED]}), samples)
@@ -57,6 +60,7 @@ def audit(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = nev
         recipe,
         item.folder / "state",
         drop=recipe.trigger.drop,
+        dp=None if study.protection is None else study.protection.dp,
         on_progress=on_progress,
         should_stop=should_stop,
     )

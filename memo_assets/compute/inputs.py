@@ -18,8 +18,10 @@ from memo_assets.compute.items import WorkItem
 from memo_assets.compute.reporting import say
 from memo_assets.config import Mlp, Study, WideResNet
 from memo_assets.data.images import image_shape
+from memo_assets.data.protection import relabelled, replaced_rows
 from memo_assets.store.files import read_json
 from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
+from memo_assets.training.pruning import prune_smallest
 from memo_assets.training.task import Task
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
             samples["given_index"].to_numpy().astype(np.int64),
             image_shape=image_shape(samples),
             augmentation=study.training.augmentation,
+            elr=None if study.protection is None else study.protection.elr,
         )
     from memo_assets.data.tokens import tokenize
     from memo_assets.models.base import load_base
@@ -74,7 +77,15 @@ def make_task(item: WorkItem, samples: pd.DataFrame) -> Task:
         say(
             f"{n_cut} of {len(samples)} prompts are longer than {recipe.max_length} tokens and lose their beginning"
         )
-    return LanguageTask(model, tokens, study.lora, seeds=item.seeds, loss=recipe.loss, base_name=name)
+    return LanguageTask(
+        model,
+        tokens,
+        study.lora,
+        seeds=item.seeds,
+        loss=recipe.loss,
+        base_name=name,
+        elr=None if study.protection is None else study.protection.elr,
+    )
 
 
 def make_network(model: Mlp | WideResNet, samples: pd.DataFrame, seeds: Sequence[int]) -> "PackedNetwork":
@@ -112,6 +123,60 @@ def training_rows(item: WorkItem, samples: pd.DataFrame, seed: int) -> np.ndarra
 
 
 @dataclass(frozen=True)
+class TrainingSet:
+    """What the models of an item are trained on.
+
+    Attributes:
+        samples: all of the study, with the labels that they are trained with.
+        rows: int64 [K, n], positions of each model's training samples.
+        left_out: bool [N], samples that no model is trained on; None if there are none such.
+    """
+
+    samples: pd.DataFrame
+    rows: np.ndarray
+    left_out: np.ndarray | None
+
+
+def training_set(item: WorkItem, samples: pd.DataFrame) -> TrainingSet:
+    """The split masks of the item's seeds, changed as a protected variant changes them.
+
+    Who is a member by the masks stays as it was: that is what an attack asks of.
+    """
+    rows = np.stack([training_rows(item, samples, seed) for seed in item.seeds])
+    protection = item.study.protection
+    if protection is None or protection.at_risk is None:
+        return TrainingSet(samples, rows, None)
+    protected = pq.read_table(item.layout.protected).to_pandas()
+    treated = protected[protected["action"] != "relabel"]
+    at_risk = samples["sample_id"].isin(treated["sample_id"]).to_numpy()
+    if protection.at_risk == "replace":
+        labels = samples["given_index"].to_numpy()
+        rows = np.stack(
+            [
+                replaced_rows(of_model, at_risk, labels, seed)
+                for of_model, seed in zip(rows, item.seeds, strict=True)
+            ]
+        )
+    return TrainingSet(relabelled(samples, protected), rows, at_risk if at_risk[rows].any() else None)
+
+
+def audited_set(item: WorkItem) -> tuple[pd.DataFrame, np.ndarray]:
+    """What the audit of a study trains on.
+
+    Returns:
+        All samples of the study with the labels that they are trained with; and which of them, bool [N], a protected variant
+        leaves out. Where it replaces samples they are left out, for one that stands twice can be scored once only.
+    """
+    samples = read_samples(item)
+    protection = item.study.protection
+    if protection is None or protection.at_risk is None:
+        return samples, np.zeros(len(samples), dtype=bool)
+    protected = pq.read_table(item.layout.protected).to_pandas()
+    treated = protected.loc[protected["action"] != "relabel", "sample_id"]
+    return relabelled(samples, protected), samples["sample_id"].isin(treated).to_numpy()
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Weights that a pack is run forward with: at a checkpoint of the recipe, or of every model at its own trigger.
 
@@ -146,7 +211,13 @@ def trigger_epoch(item: WorkItem, seed: int) -> float | None:
 
 
 def load_checkpoint(item: WorkItem, task: Task, checkpoint: Checkpoint) -> None:
-    """Put the models as they were at a checkpoint into their task; those without such weights stay as they are."""
+    """Put the models as they were at a checkpoint into their task; those without such weights stay as they are.
+
+    A study that is protected by pruning has its last checkpoint pruned.
+    """
     for k, seed in enumerate(item.seeds):
         if seed in checkpoint.epochs:
             task.load(k, item.layout.adapters(seed) / checkpoint.folder)
+    protection, last = item.study.protection, item.study.training.checkpoints[-1]
+    if protection is not None and protection.prune is not None and checkpoint.folder == epoch_folder(last):
+        prune_smallest(task.parameters(), protection.prune)

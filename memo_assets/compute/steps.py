@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from memo_assets.compute.audit_step import audit
 from memo_assets.compute.forward_steps import layer_scores, logits
-from memo_assets.compute.inputs import make_task, read_samples, training_rows, trigger_epoch
+from memo_assets.compute.inputs import make_task, read_samples, training_set, trigger_epoch
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.config import Mlp, WideResNet
@@ -24,6 +23,7 @@ from memo_assets.store.files import content_hash, read_json, replace_folder, wri
 from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
 from memo_assets.training.interruption import ShouldStop, never
 from memo_assets.training.loop import CheckpointStats, train
+from memo_assets.training.privacy import privacy_of
 from memo_assets.training.schedule import steps_per_epoch
 from memo_assets.training.state import BrokenStateError, stored_step
 from memo_assets.training.trigger import Triggered
@@ -80,9 +80,10 @@ def base_model(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop 
 def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = never) -> Results:
     """Train the models of all seeds of the item together; write their checkpoints and training logs."""
     study, layout = item.study, item.layout
-    samples = read_samples(item)
-    task = make_task(item, samples)
-    rows = np.stack([training_rows(item, samples, seed) for seed in item.seeds])
+    trained = training_set(item, read_samples(item))
+    task, rows = make_task(item, trained.samples), trained.rows
+    dp = None if study.protection is None else study.protection.dp
+    privacy = None if dp is None else privacy_of(dp, study.training, rows.shape[1])
     total = study.training.epochs * steps_per_epoch(study.training, rows.shape[1])
     made, state = item.folder / "made", item.folder / "state" / "training.safetensors"
     # Only an earlier attempt that did not end leaves a state. Without one all is written anew, whatever lies there.
@@ -120,6 +121,8 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
         task,
         rows,
         study.training,
+        left_out=trained.left_out,
+        dp=dp,
         state_path=state,
         on_checkpoint=on_checkpoint,
         on_trigger=on_trigger,
@@ -137,8 +140,13 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
         folder = made / f"seed={seed}"
         if seed not in moved:
             if not (folder / "training.json").is_file():  # else the attempt was killed right here
-                log = {"item": item.key, "checkpoints": _entries(folder / "log", study.training.checkpoints)}
-                write_json(folder / "training.json", log)
+                made_log: dict[str, object] = {
+                    "item": item.key,
+                    "checkpoints": _entries(folder / "log", study.training.checkpoints),
+                }
+                if privacy is not None:
+                    made_log["privacy"] = privacy
+                write_json(folder / "training.json", made_log)
             shutil.rmtree(folder / "log", ignore_errors=True)
             replace_folder(folder, layout.adapters(seed))
         log = read_json(layout.training_log(seed))["checkpoints"]
@@ -148,6 +156,10 @@ def adapters(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = 
             "training": f"{log[-1]['step']:,} steps on {rows.shape[1]:,} samples; pack of {seeds_in_words(item.seeds)}",
             **cut,
         }
+        if privacy is not None:
+            facts["privacy"] = (
+                f"epsilon {privacy['epsilon']:.4g} at delta {privacy['delta']:g}, {privacy['assumes']}"
+            )
         if triggers := [entry["epoch"] for entry in log if entry.get("is_trigger")]:
             facts["trigger_epoch"] = triggers[0]
         weights = [layout.adapter(seed, epoch) for epoch in study.training.checkpoints]

@@ -19,6 +19,7 @@ from memo_assets.config.data import (
 )
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
 from memo_assets.config.nightly import Nightly
+from memo_assets.config.protection import Dp, Elr, Protection
 from memo_assets.config.recipe import Augmentation, Labels, Queries, Scores, Shadows, Training, Trigger
 from memo_assets.config.study import Study
 
@@ -29,6 +30,8 @@ __all__ = [
     "CitiesData",
     "Compute",
     "DigitsData",
+    "Dp",
+    "Elr",
     "Gguf",
     "GpuStep",
     "HubData",
@@ -41,6 +44,7 @@ __all__ = [
     "Noise",
     "Pretrained",
     "Prompt",
+    "Protection",
     "Queries",
     "Scores",
     "Shadows",

@@ -19,13 +19,14 @@ from memo_assets.config.data import (
 )
 from memo_assets.config.model import Gguf, Lora, Mlp, Pretrained, TinyLlama, WideResNet
 from memo_assets.config.nightly import Nightly
+from memo_assets.config.protection import Protection
 from memo_assets.config.recipe import Labels, Scores, Shadows, Training
 
 
 class Study(Config):
     """One data set x one base model x one recipe. All its assets live under its name."""
 
-    added_later: ClassVar[frozenset[str]] = frozenset({"canaries", "nightly", "owners"})
+    added_later: ClassVar[frozenset[str]] = frozenset({"canaries", "nightly", "owners", "protection"})
 
     name: str = Field(
         pattern=NAME_PATTERN, description="Lower-case letters, digits and _; prefix of all assets."
@@ -56,6 +57,10 @@ class Study(Config):
     compute: Compute = Field(default=Compute(), description="Where and how the GPU-bound steps run.")
     nightly: Nightly | None = Field(
         default=None, description="When the study is brought up to date by itself; by default never."
+    )
+    protection: Protection | None = Field(
+        default=None,
+        description="Made by the block `protections` of a study file: what a variant is protected by.",
     )
     owners: list[str] = Field(
         default=[], description="Whom to ask, shown in the web UI: e-mail addresses, or team:NAME."
@@ -125,4 +130,22 @@ class Study(Config):
                 "model.kind tiny_llama pretrains on names left over from data.source cities; "
                 f"with data.source {self.data.source} use kind: pretrained"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _protection_fits(self) -> "Study":
+        protection = self.protection
+        if protection is None:
+            return self
+        if protection.dp is not None and self.model.kind == "wide_resnet":
+            raise ValueError(
+                "dp needs the gradient of each sample alone, and batch norm of model.kind wide_resnet mixes samples: use "
+                "mlp, or another protection"
+            )
+        if protection.elr is not None and self.training.loss == "text":
+            raise ValueError(
+                "elr regularizes the answer; training.loss text trains on all tokens: use answer"
+            )
+        if protection.elr is not None and self.prompt is not None and self.prompt.scoring == "sequence":
+            raise ValueError("elr needs options of one token each; prompt.scoring is sequence: use token")
         return self

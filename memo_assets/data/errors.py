@@ -10,3 +10,7 @@ class DataError(ValueError):
 
 class DataMissingError(DataError):
     """Data that are to be downloaded and are not there; the message says how to get them."""
+
+
+class AuditError(DataError):
+    """An audit of a study that a protected variant cannot use; the message says what to do."""

@@ -94,6 +94,11 @@ class Layout:
         return self.root / "base_model.json"
 
     @property
+    def protected(self) -> Path:
+        """Samples of a protected variant that are trained otherwise, and how."""
+        return self.root / "protected.parquet"
+
+    @property
     def base_models(self) -> Path:
         """Cache of pretrained base models, one folder per hash of configuration, data and tokenizer."""
         return self.root / "base_models"
@@ -200,6 +205,7 @@ class Layout:
             "base_model": self.base_model,
             "audit": self.audit_scores,
             "audit_report": self.audit_report / "audit.json",
+            "protected": self.protected,
             "report": self.report,
         }
         return fixed.get(step, self.warehouse / DATABASE_NAME)

@@ -62,3 +62,27 @@ def pack_batches(
         for rows, seed in zip(train_rows, seeds, strict=True)
     ]
     return [np.stack(step) for step in zip(*per_model, strict=True)]
+
+
+def without(rows: np.ndarray, left_out: np.ndarray, spare: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A batch without the samples that are left out: other samples stand in their places and count for nothing.
+
+    The batch keeps its shape, so that models that leave out different numbers of samples stay in one pack and make the same
+    steps. In the places are copies of the model's other samples in the batch, in turn: nothing of what is left out reaches
+    a model, not even by statistics over the batch.
+
+    Args:
+        rows: int64 [K, b], the batch of each model.
+        left_out: bool [N], by sample.
+        spare: int64 [K], a training sample of each model that is not left out, for batches where all are.
+
+    Returns:
+        The rows [K, b] to look at, and bool [K, b], those that count.
+    """
+    counts = ~left_out[rows]
+    filled = rows.copy()
+    for k in np.flatnonzero(~counts.all(axis=1)):
+        places = np.flatnonzero(~counts[k])
+        others = rows[k, counts[k]] if counts[k].any() else spare[k : k + 1]
+        filled[k, places] = others[np.arange(len(places)) % len(others)]
+    return filled, counts

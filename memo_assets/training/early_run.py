@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from memo_assets.config import Training
+from memo_assets.config import Dp, Training
 from memo_assets.measures.evaluation import prediction_epoch
 from memo_assets.store.files import atomic_path, read_json, write_json
 from memo_assets.training.forward import forward
@@ -60,6 +60,7 @@ def run_until_low_loss(
     folder: Path,
     *,
     drop: float,
+    dp: Dp | None = None,
     on_progress: OnProgress | None = None,
     should_stop: ShouldStop = never,
 ) -> EarlyRun:
@@ -74,6 +75,7 @@ def run_until_low_loss(
         recipe: the training recipe, with the cap as its epochs.
         folder: keeps the state of a run that is killed; the same task, rows and recipe must be given again.
         drop: share by which the median must fall.
+        dp: DP-SGD in place of the recipe's own gradient.
         on_progress: called with units done, units in all, and what is counted.
         should_stop: asked after every step.
 
@@ -108,6 +110,7 @@ def run_until_low_loss(
                 task,
                 rows[None],
                 recipe,
+                dp=dp,
                 state_path=folder / "training.safetensors",
                 on_checkpoint=on_checkpoint,
                 on_trigger=on_trigger,

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedModel
 
-from memo_assets.config import Lora
+from memo_assets.config import Elr, Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.models.packed_lora import pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
+from memo_assets.training.early_learning import EarlyLearning
 from memo_assets.training.positions import CHECKED, at, only, position_wise
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
@@ -48,9 +49,11 @@ class LanguageTask:
         seeds: split seeds of the pack.
         loss: what is trained: the answer, or the mean over every token of context and answer but the first.
         base_name: hub id or directory of the base, kept with exported adapters; by default where it was loaded from.
+        elr: early-learning regularization over the options, which must be judged by one token; by default none.
 
     Raises:
-        ValueError: unknown target modules; a sample without context, or whose given label is no option of its own.
+        ValueError: unknown target modules; a sample without context, or whose given label is no option of its own; elr with
+            the loss of the whole text or options judged by several tokens.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class LanguageTask:
         seeds: Sequence[int],
         loss: Literal["answer", "text"] = "answer",
         base_name: str | None = None,
+        elr: Elr | None = None,
     ) -> None:
         n = len(samples.given_index)
         self.lengths = samples.lengths
@@ -88,10 +92,25 @@ class LanguageTask:
         self._by_token = samples.scoring == "token"
         self._loss = loss
         self._is_base = False
-        self.settings = {
+        self.settings: dict[str, object] = {
             "lora": lora.model_dump(mode="json"),
             "samples": content_hash(samples.ids, samples.offsets, samples.option_tokens, samples.given_index),
         }
+        self._early: EarlyLearning | None = None
+        self._penalty: Tensor | None = None
+        if elr is not None:
+            if loss == "text" or not self._by_token:
+                raise ValueError(
+                    "elr given, expected loss answer and options judged by one token; choose those"
+                )
+            self.settings["elr"] = elr.settings()
+            self._early = EarlyLearning(
+                elr,
+                n_models=len(self.seeds),
+                n_samples=n,
+                n_options=self._options.shape[1],
+                device=self._device,
+            )
 
     def untrained(self) -> "LanguageTask":
         """The base model as one model, to predict with: what every adapter is before its first step."""
@@ -104,8 +123,8 @@ class LanguageTask:
         return self._pack.parameters()
 
     def buffers(self) -> dict[str, Tensor]:
-        """Nothing: adapters are parameters alone."""
-        return {}
+        """Early-learning targets [K, N, C], if there are any: adapters are parameters alone."""
+        return {} if self._early is None else {"early_learning.targets": self._early.targets}
 
     def losses(self, rows: np.ndarray, step: int) -> Tensor:
         """Cross-entropy over the full vocabulary, [K, b], with dropout; see `Task`.
@@ -127,6 +146,10 @@ class LanguageTask:
             else:
                 logits, _ = self._answer_logits(rows, answers, hidden=False)
                 targets = self._on_device(answers)
+                if self._early is not None:
+                    self._penalty = self._early.penalty(
+                        self._of_options(logits[:, :, 0], rows), self._on_device(rows)
+                    )
         finally:
             self._pack.dropout.stop()
         of_tokens = functional.cross_entropy(
@@ -134,6 +157,10 @@ class LanguageTask:
         ).view(targets.shape)
         summed = of_tokens.sum(dim=2)
         return summed / (targets != _NONE).sum(dim=2) if self._loss == "text" else summed
+
+    def penalty(self) -> Tensor | None:
+        """Early-learning regularization [K, b] of the samples of the last call of `losses`; see `Task`."""
+        return self._penalty
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Option logits, answer loss and hidden states of all adapters on the same rows [b]; see `Task`."""
@@ -151,9 +178,13 @@ class LanguageTask:
         logits = logits[:, :, 0]
         answers = self._on_device(self._answers[rows, 0]).expand(n_models, -1)
         loss = functional.cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none")
-        options = self._on_device(self._options[rows, :, 0]).expand(n_models, -1, -1)
-        option_logits = logits.gather(2, options.clamp(min=0)).masked_fill(options == _NONE, -torch.inf)
+        option_logits = self._of_options(logits, np.tile(rows, (n_models, 1)))
         return Prediction(option_logits, loss.view(n_models, len(rows)), states)
+
+    def _of_options(self, logits: Tensor, rows: np.ndarray) -> Tensor:
+        """Logits [K, b, C] of the first tokens of the options of rows [K, b], from those of all tokens [K, b, V]."""
+        options = self._on_device(self._options[rows, :, 0])
+        return logits.gather(2, options.clamp(min=0)).masked_fill(options == _NONE, -torch.inf)
 
     def _log_probabilities(self, rows: np.ndarray, *, hidden: bool) -> tuple[Tensor, Sequence[Tensor] | None]:
         """Log-probability of every option [K, b, C], -inf beyond a sample's own, and hidden states, L times [K, b, d]."""

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memo_assets.config import Training
-from memo_assets.training.batches import pack_batches
+from memo_assets.config import Dp, Training
+from memo_assets.training.batches import pack_batches, without
+from memo_assets.training.gradients import clip_per_model
 from memo_assets.training.interruption import Interrupted, ShouldStop, never
 from memo_assets.training.optimizers import make_optimizer, restore_moments
+from memo_assets.training.private import private_gradients
 from memo_assets.training.schedule import checkpoint_steps, learning_rate, step_size, steps_per_epoch
 from memo_assets.training.state import RunState, content_hash, load_state, save_state
 from memo_assets.training.task import Task
@@ -49,6 +51,8 @@ def train(
     train_rows: np.ndarray,
     recipe: Training,
     *,
+    left_out: np.ndarray | None = None,
+    dp: Dp | None = None,
     state_path: Path,
     on_checkpoint: OnCheckpoint,
     on_trigger: OnTrigger | None = None,
@@ -70,6 +74,10 @@ def train(
         task: the models and their data.
         train_rows: int64 [K, n], training samples of each model as positions in the data set.
         recipe: the training recipe.
+        left_out: bool [N], samples of the data set that no model is trained on, though `train_rows` names them: batches and
+            steps stay as they were, and other samples of a batch stand in their places without counting
+            (`batches.without`); the losses reported are of all that was looked at.
+        dp: DP-SGD in place of the recipe's own gradient and clipping; not together with `left_out`.
         state_path: file of the run's state; if it exists, the run resumes there.
         on_checkpoint: called with epoch, steps made and statistics.
         on_trigger: called with epoch, steps made, statistics since the checkpoint before, and the model.
@@ -79,11 +87,14 @@ def train(
 
     Raises:
         Interrupted: `should_stop` said yes; the state is saved.
-        ValueError: rows that do not fit the task; a checkpoint between two steps; a state of another run, or one that
+        ValueError: rows that do not fit the task, or that are all left out for a model; dp together with left_out; a checkpoint between two steps; a state of another run, or one that
             cannot be read.
         FloatingPointError: a loss or gradient is not finite; the message names split seed and step.
     """
     _check_rows(task, train_rows)
+    spare = None if left_out is None else _spare_rows(task, train_rows, left_out)
+    if dp is not None and left_out is not None:
+        raise ValueError("dp and left_out given together; give one of them")
     n_train = train_rows.shape[1]
     per_epoch = steps_per_epoch(recipe, n_train)
     total = recipe.epochs * per_epoch
@@ -95,6 +106,8 @@ def train(
         "recipe": recipe.settings(),
         "train_rows": content_hash(train_rows),
         "settings": dict(task.settings),
+        **({} if left_out is None else {"left_out": content_hash(left_out)}),
+        **({} if dp is None else {"dp": dp.settings()}),
     }
     losses: list[Tensor] = []  # of the steps since the checkpoint before
     watch = (
@@ -134,7 +147,10 @@ def train(
         rate = learning_rate(recipe, step, total)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        losses.append(_step(task, optimizer, batches[position], step=step, recipe=recipe))
+        rows, counts = batches[position], None
+        if left_out is not None and spare is not None:
+            rows, counts = without(rows, left_out, spare)
+        losses.append(_step(task, optimizer, rows, step=step, recipe=recipe, dp=dp, counts=counts))
         done = step + 1
         if on_progress is not None:
             on_progress(done, total)
@@ -155,45 +171,50 @@ def train(
             raise Interrupted(done, total, "steps", began=began)
 
 
-def clip_per_model(gradients: list[Tensor], max_norm: float | None) -> Tensor:
-    """Scale each model's gradient, in place, to a norm of at most max_norm.
-
-    Args:
-        gradients: stacked [K, ...], one per parameter.
-        max_norm: largest Euclidean norm over all parameters of one model; None leaves them as they are.
-
-    Returns:
-        The norms before clipping, [K].
-    """
-    by_model = [gradient.flatten(1) for gradient in gradients]
-    norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for g in by_model]).norm(dim=0)
-    if max_norm is None:
-        return norms
-    factors = (max_norm / (norms + 1e-6)).clamp(max=1.0).unsqueeze(1)
-    if bool((factors < 1).any()):
-        for gradient in by_model:
-            gradient.mul_(factors)
-    return norms
-
-
 def _step(
-    task: Task, optimizer: torch.optim.Optimizer, rows: np.ndarray, *, step: int, recipe: Training
+    task: Task,
+    optimizer: torch.optim.Optimizer,
+    rows: np.ndarray,
+    *,
+    step: int,
+    recipe: Training,
+    dp: Dp | None,
+    counts: np.ndarray | None,
 ) -> Tensor:
-    """One optimizer step on rows [K, b]; returns the losses [K, b]."""
-    n_samples = rows.shape[1]
-    losses: list[Tensor] = []
-    for first in range(0, n_samples, recipe.batch_size):
-        # Passes are numbered through the run, so that no two draw the same dropout masks.
-        number = step * recipe.accumulation + len(losses)
-        loss = task.losses(rows[:, first : first + recipe.batch_size], number)
-        _check_finite(loss.detach(), "training loss", task, step)
-        (loss.sum() / n_samples).backward()
-        losses.append(loss.detach())
+    """One optimizer step on rows [K, b], of which those count that are True in `counts`; returns the losses [K, b]."""
+    if dp is not None:
+        losses = private_gradients(task, rows, dp, step=step, first_pass=step * step_size(recipe))
+        _check_finite(losses, "training loss", task, step)
+    else:
+        losses = _mean_gradients(task, rows, step=step, recipe=recipe, counts=counts)
     gradients = [p.grad for p in task.parameters().values() if p.grad is not None]
-    norms = clip_per_model(gradients, recipe.max_grad_norm)
+    norms = clip_per_model(gradients, None if dp is not None else recipe.max_grad_norm)
     _check_finite(norms.unsqueeze(1), "gradient norm", task, step)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    return losses
+
+
+def _mean_gradients(
+    task: Task, rows: np.ndarray, *, step: int, recipe: Training, counts: np.ndarray | None
+) -> Tensor:
+    """Leave the gradient of each model's mean loss in `.grad`; returns the losses [K, b]."""
+    n_samples = rows.shape[1]
+    losses: list[Tensor] = []
+    weights = None if counts is None else counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    for first in range(0, n_samples, recipe.batch_size):
+        # Passes are numbered through the run, so that no two draw the same dropout masks.
+        number = step * recipe.accumulation + len(losses)
+        part = slice(first, first + recipe.batch_size)
+        loss = task.losses(rows[:, part], number)
+        _check_finite(loss.detach(), "training loss", task, step)
+        penalty = task.penalty()
+        trained = loss if penalty is None else loss + penalty
+        if weights is None:
+            (trained.sum() / n_samples).backward()
+        else:
+            (trained * torch.from_numpy(weights[:, part]).to(trained)).sum().backward()
+        losses.append(loss.detach())
     return torch.cat(losses, dim=1)
 
 
@@ -219,6 +240,17 @@ def _check_rows(task: Task, train_rows: np.ndarray) -> None:
         raise ValueError(
             f"train_rows run from {train_rows.min()} to {train_rows.max()}, expected positions 0 to {n_samples - 1}"
         )
+
+
+def _spare_rows(task: Task, train_rows: np.ndarray, left_out: np.ndarray) -> np.ndarray:
+    """The first training sample [K] of each model that is not left out."""
+    kept = ~left_out[train_rows]
+    if not kept.any(axis=1).all():
+        seed = task.seeds[int((~kept.any(axis=1)).argmax())]
+        raise ValueError(
+            f"all {train_rows.shape[1]} training samples of split seed {seed} are left out; expected one left at least"
+        )
+    return train_rows[np.arange(len(train_rows)), kept.argmax(axis=1)]
 
 
 def _restore(state: RunState, task: Task, optimizer: torch.optim.Optimizer) -> list[Tensor]:

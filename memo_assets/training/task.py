@@ -62,6 +62,10 @@ class Task(Protocol):
         """
         ...
 
+    def penalty(self) -> Tensor | None:
+        """What training adds to the losses of the last call of `losses` [K, b], with gradient; None: nothing."""
+        ...
+
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Outputs of all models on the same rows int64 [b], without dropout or gradient."""
         ...

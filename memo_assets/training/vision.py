@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from memo_assets.config import Augmentation
+from memo_assets.config import Augmentation, Elr
 from memo_assets.models.packed_network import PackedNetwork
 from memo_assets.training.augmentation import augmented
+from memo_assets.training.early_learning import EarlyLearning
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
@@ -34,6 +35,7 @@ class VisionTask:
         given_index: int [N], the given label of each image.
         image_shape: channels, height and width of the images.
         augmentation: how images are changed at random in training; by default not at all.
+        elr: early-learning regularization over the classes; by default none.
 
     Raises:
         ValueError: images, labels and network do not fit together, or images cannot be augmented so.
@@ -47,6 +49,7 @@ class VisionTask:
         *,
         image_shape: tuple[int, int, int],
         augmentation: Augmentation | None = None,
+        elr: Elr | None = None,
     ) -> None:
         if images.shape != (len(given_index), network.n_inputs):
             raise ValueError(
@@ -74,15 +77,27 @@ class VisionTask:
         self._device = next(network.parameters()).device
         self._images = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)).to(self._device)
         self._labels = torch.from_numpy(given_index.astype(np.int64)).to(self._device)
-        self.settings = {"samples": content_hash(images, given_index)}
+        self.settings: dict[str, object] = {"samples": content_hash(images, given_index)}
+        self._early: EarlyLearning | None = None
+        self._penalty: Tensor | None = None
+        if elr is not None:
+            self.settings["elr"] = elr.settings()
+            self._early = EarlyLearning(
+                elr,
+                n_models=len(network.seeds),
+                n_samples=len(images),
+                n_options=network.n_classes,
+                device=self._device,
+            )
 
     def parameters(self) -> dict[str, nn.Parameter]:
         """Stacked weights and biases [K, ...] by name."""
         return dict(self._network.named_parameters())
 
     def buffers(self) -> dict[str, Tensor]:
-        """Running statistics [K, ...] of networks with batch norm, by name."""
-        return dict(self._network.named_buffers())
+        """Running statistics [K, ...] of networks with batch norm, and early-learning targets [K, N, C], by name."""
+        targets = {} if self._early is None else {"early_learning.targets": self._early.targets}
+        return {**dict(self._network.named_buffers()), **targets}
 
     def losses(self, rows: np.ndarray, step: int) -> Tensor:
         """Cross-entropy over the classes, [K, b], on augmented images; see `Task`."""
@@ -92,7 +107,12 @@ class VisionTask:
             shaped = images.unflatten(2, self._image_shape)
             images = augmented(shaped, self._augmentation, seeds=self.seeds, step=step).flatten(2)
         logits, _ = self._network.train()(images)
+        self._penalty = None if self._early is None else self._early.penalty(logits, index)
         return _cross_entropy(logits, self._labels[index])
+
+    def penalty(self) -> Tensor | None:
+        """Early-learning regularization [K, b] of the images of the last call of `losses`; see `Task`."""
+        return self._penalty
 
     def predict(self, rows: np.ndarray, *, hidden: bool) -> Prediction:
         """Class logits, loss and hidden activations of all models on the same rows [b]; see `Task`."""

@@ -12,8 +12,9 @@ from sklearn.datasets import load_digits
 
 from memo_assets.config import Augmentation
 from memo_assets.models.packed_wide_resnet import PackedWideResNet
+from memo_assets.training.gradients import clip_per_model
 from memo_assets.training.language import LanguageTask
-from memo_assets.training.loop import CheckpointStats, clip_per_model, train
+from memo_assets.training.loop import CheckpointStats, train
 from memo_assets.training.vision import VisionTask
 
 from . import language_task, long_options, recipe, resnet_task, train_rows, vision_task
