@@ -39,6 +39,7 @@ _FIGURE_STEPS: dict[str, Step] = {
     "figure_population": Step(("samples", "population_memorization"), ("title",)),
     "figure_attacks": Step(("memorization",), ("title",)),
     "figure_label_stability": Step(("label_stability",), ("title",)),
+    "figure_skewness": Step(("memorization_skewness",), ("title",)),
 }
 # Of vision studies alone.
 _VISION_FIGURE_STEPS: dict[str, Step] = {
@@ -77,6 +78,7 @@ _STEPS: dict[str, Step] = {
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
         algorithm=2,
     ),
+    "memorization_skewness": Step(("samples", "memorization"), ()),
     "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",), algorithm=2),
     "predictor_scores": Step(
         ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)

@@ -174,6 +174,15 @@ def draw_label_stability(subject: "Subject") -> "go.Figure":
     return draw(points, title=title, advice=advice(points, subject.study.shadows.models - 1), enough=ENOUGH)
 
 
+def draw_skewness(subject: "Subject") -> "go.Figure":
+    """Skewness of memorization."""
+    from memo_assets.analysis.skewness import skewness_points
+    from memo_assets.figures.skewness import skewness_panels
+
+    title = f"{subject.study.title}: how skewed is memorization"
+    return skewness_panels(skewness_points(subject), title=title)
+
+
 def draw_roc_by_eta(subject: "Subject") -> "go.Figure":
     """ROC curves at several thresholds of log-LiRA."""
     from memo_assets.analysis.sweeps import roc_by_eta, rule_by_eta

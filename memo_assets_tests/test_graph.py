@@ -12,11 +12,14 @@ from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
 ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
-WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
+WITHOUT_SCORES = {
+    "figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability", "figure_skewness"
+}  # fmt: skip
 OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta", "figure_canaries"}
 SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_VISION
 STABILITY = {"label_stability", "figure_label_stability"}
-LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
+SKEWNESS = {"memorization_skewness", "figure_skewness"}
+LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SKEWNESS, *SCORES_DOWN}
 
 # dotted field, new value, steps whose code version changes
 CHANGES: list[tuple[str, Any, set[str]]] = [

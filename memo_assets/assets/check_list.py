@@ -112,6 +112,8 @@ CHECKS = (
     Check("memorization", PROVENANCE, _PROVENANCE),
     Check("label_stability", ROWS, _ROWS),
     Check("label_stability", PROVENANCE, _PROVENANCE),
+    Check("memorization_skewness", ROWS, _ROWS),
+    Check("memorization_skewness", PROVENANCE, _PROVENANCE),
     Check("population_memorization", ROWS, _ROWS),
     Check("population_memorization", PROVENANCE, _PROVENANCE),
     Check("predictor_scores", ROWS, _ROWS),

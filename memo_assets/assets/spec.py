@@ -35,6 +35,8 @@ _DESCRIPTIONS = {
     "and the scores of all attacks. Tables `memorization`, `memorization_scores`.",
     "label_stability": "How well labels from fewer shadow models agree, and whether more are worth training. Table "
     "`label_stability`.",
+    "memorization_skewness": "How unevenly memorization is spread over samples: over checkpoints, number of samples and "
+    "similarity to other samples. Table `memorization_skewness`.",
     "population_memorization": "Average vulnerability of every pool sample over all models: counterfactual "
     "memorization, simplicity, attack success rate. Table `population_memorization`.",
     "predictor_scores": "Early scores of every training sample: PSMI, loss, logit gap, Mahalanobis, trajectories. "
@@ -58,7 +60,8 @@ _KINDS = {
 }
 
 _TABLE_OF = {"samples": "samples", "shadow_logits": "logits", "memorization": "memorization",
-             "label_stability": "label_stability", "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
+             "label_stability": "label_stability", "memorization_skewness": "memorization_skewness",
+             "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
              "predictor_evaluation": "predictor_evaluation"}  # fmt: skip
 
 

@@ -102,6 +102,41 @@ COMPUTED_TABLES = (
         asset="label_stability",
     ),
     Table(
+        "memorization_skewness",
+        "How unevenly memorization is spread over a target model's training samples, by the study's attack.",
+        ("study", "target_seed", "over", "value", "measure"),
+        (
+            STUDY,
+            TARGET,
+            Column(
+                "over",
+                "VARCHAR",
+                "What is varied: epoch; size (a random part of the samples at the last checkpoint; no model is trained anew on "
+                "fewer); similarity (groups by similarity to the nearest other pool sample, at the last checkpoint).",
+            ),
+            Column(
+                "value",
+                "DOUBLE",
+                "Its value: the checkpoint, the number of samples, or the group's median similarity (cosine, 0 to 1).",
+            ),
+            Column(
+                "measure",
+                "VARCHAR",
+                "skewness (G1), mean, top_1_share and top_10_share (what the highest 1 % and 10 % hold of all positive scores), "
+                "gini (of positive scores; others count as 0).",
+            ),
+            Column(
+                "estimate",
+                "DOUBLE",
+                "The measure of the scores, clipped to [-100, 100]; null with fewer than 20, or where it is undefined.",
+            ),
+            Column("low", "DOUBLE", "Lower end of its 95 % bootstrap interval over samples."),
+            Column("high", "DOUBLE", "Upper end of the interval."),
+            Column("n", "INTEGER", "Samples with a score.", "samples"),
+        ),
+        asset="memorization_skewness",
+    ),
+    Table(
         "population_memorization",
         "Average vulnerability of a sample over all models of a study, at every checkpoint.",
         ("study", "epoch", "sample_id"),

@@ -38,6 +38,7 @@ WARNING = {
     "memorization/labels_not_degenerate",
     "memorization/rows_in_warehouse",
     "label_stability/rows_in_warehouse",
+    "memorization_skewness/rows_in_warehouse",
     "population_memorization/rows_in_warehouse",
     "predictor_scores/rows_in_warehouse",
     "predictor_evaluation/auc_above_half",

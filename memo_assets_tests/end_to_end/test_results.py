@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from memo_assets.analysis.facts import facts, results
 from memo_assets.analysis.frames import Subject
+from memo_assets.analysis.skewness import BINS, subset_sizes
 from memo_assets.assets import comparison
 from memo_assets.assets.check_list import study_checks
 from memo_assets.assets.check_records import Status
@@ -31,6 +32,7 @@ from memo_assets.instance import open_instance
 from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.measures.lira import log_lira
+from memo_assets.measures.skewness import MEASURES
 from memo_assets.measures.stability import sizes
 from memo_assets.pipeline import run_comparison
 from memo_assets.status import study_state
@@ -80,6 +82,11 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
     more, audited = int(own["models"]), int(own["audited"])
     assert (more > 0) == (study.training.trigger is not None)
     by_epoch = scores * epochs + (scores - 1) * audited  # no early log-LiRA at a checkpoint of one model
+    bins = query(
+        "SELECT count(DISTINCT value) AS n FROM memorization_skewness WHERE study = ? AND over = 'similarity'",
+        name,
+    )["n"][0]
+    assert 1 < bins <= BINS
     expected = {
         "samples": n,
         "split_masks": models * train,
@@ -88,6 +95,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "memorization": train * epochs,
         "memorization_scores": len(ATTACKS) * train * epochs,
         "label_stability": 30 * sum(len(tried) for tried in sizes(models - 1).values()),
+        "memorization_skewness": len(MEASURES) * (epochs + len(subset_sizes(train)) + bins),
         "population_memorization": pool * epochs,
         "predictor_scores": by_epoch * train,
         "layer_summary": 4 * n_layers * (epochs + audited),
