@@ -53,7 +53,15 @@ _CANARY_FIGURE_STEPS: dict[str, Step] = {
         ("title", "canaries.kind", "shadows.models"),
     )
 }
-FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS, *_CANARY_FIGURE_STEPS)
+# Of studies whose options are letters that stand for texts.
+_CHOICE_STEPS: dict[str, Step] = {
+    "answer_variation": Step(
+        ("raw_dataset", "samples", "split_masks", "base_model", "adapters"), ("data_seed", "prompt")
+    ),
+    "variation_summary": Step(("samples", "memorization", "answer_variation"), ("shadows.audited",)),
+}
+_CHOICE_FIGURE_STEPS: dict[str, Step] = {"figure_answer_variation": Step(("variation_summary",), ("title",))}
+FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS, *_CANARY_FIGURE_STEPS, *_CHOICE_FIGURE_STEPS)
 
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
@@ -94,21 +102,32 @@ _STEPS: dict[str, Step] = {
 
 
 def steps(study: Study) -> dict[str, Step]:
-    """Steps of a study by name, upstream first; a vision study has no base model, and figures of its own.
+    """Steps of a study by name, upstream first; vision studies and those with choices have some of their own.
 
     Args:
         study: the study's settings.
     """
     if study.is_language:
-        return dict(_STEPS)
+        return (
+            _with_figures(_STEPS, {**_CHOICE_STEPS, **_CHOICE_FIGURE_STEPS})
+            if study.has_choices
+            else dict(_STEPS)
+        )
     own = {
         name: Step(tuple(up for up in step.upstream if up != "base_model"), step.fields, step.algorithm)
         for name, step in _STEPS.items()
         if name != "base_model"
     }
-    figures = {**_VISION_FIGURE_STEPS, **(_CANARY_FIGURE_STEPS if study.canaries is not None else {})}
-    report = own.pop("report")
-    return {**own, **figures, "report": replace(report, upstream=(*report.upstream, *figures))}
+    return _with_figures(
+        own, {**_VISION_FIGURE_STEPS, **(_CANARY_FIGURE_STEPS if study.canaries is not None else {})}
+    )
+
+
+def _with_figures(base: dict[str, Step], more: dict[str, Step]) -> dict[str, Step]:
+    """The steps and those that only some studies have; the report shows the figures among these."""
+    report, figures = base["report"], [name for name in more if name in FIGURES]
+    before = {name: step for name, step in base.items() if name != "report"}
+    return {**before, **more, "report": replace(report, upstream=(*report.upstream, *figures))}
 
 
 def code_versions(study: Study) -> dict[str, str]:

@@ -202,6 +202,18 @@ def draw_auc_by_eta(subject: "Subject") -> "go.Figure":
     return auc_over_eta(auc_by_eta(subject), title=title, when=_when(subject), chosen=chosen)
 
 
+def draw_answer_variation(subject: "Subject") -> "go.Figure":
+    """Accuracy before and after questions are varied."""
+    from memo_assets.analysis.variation import drop_in_words, variation_rates
+    from memo_assets.figures.answer_variation import answer_variation
+
+    rates, title = (
+        variation_rates(subject),
+        f"{subject.study.title}: answers when the right option says something else",
+    )
+    return answer_variation(rates, title=title, note=drop_in_words(rates))
+
+
 def draw_canaries(subject: "Subject") -> "go.Figure":
     """ROC curves of canaries."""
     from memo_assets.analysis.canaries import told_by_predictors, told_by_the_attack

@@ -162,6 +162,15 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         text="The same labels at more values of eta, and how many samples they call memorized.",
     ),
     StudyFigure(
+        name="figure_answer_variation",
+        draw=drawings.draw_answer_variation,
+        description="Accuracy of the audited model on memorized and other training questions, before and after the right "
+        "option's text is replaced.",
+        heading="Whether answers survive when the right option says something else",
+        text="The right option's text becomes 'None of the other answers'; letters and order stay. Questions whose given label "
+        "is wrong, or whose options speak of each other, are left out. Bars are 95 % intervals (Clopper-Pearson).",
+    ),
+    StudyFigure(
         name="figure_canaries",
         draw=drawings.draw_canaries,
         description="ROC curves: predictors tell canaries from other samples, the attack tells members from others.",

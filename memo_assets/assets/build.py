@@ -2,7 +2,17 @@
 
 import dagster as dg
 
-from memo_assets.assets import figures, labels, predictors, report, samples, source, training, warehouse
+from memo_assets.assets import (
+    figures,
+    labels,
+    predictors,
+    report,
+    samples,
+    source,
+    training,
+    variation,
+    warehouse,
+)
 from memo_assets.config import Study
 
 
@@ -12,5 +22,5 @@ def study_assets(study: Study) -> list[dg.AssetsDefinition]:
     Args:
         study: the study.
     """
-    modules = (source, samples, training, warehouse, labels, predictors, figures, report)
+    modules = (source, samples, training, warehouse, labels, predictors, variation, figures, report)
     return [asset for module in modules for asset in module.build(study)]

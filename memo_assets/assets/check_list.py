@@ -114,6 +114,8 @@ CHECKS = (
     Check("label_stability", PROVENANCE, _PROVENANCE),
     Check("memorization_skewness", ROWS, _ROWS),
     Check("memorization_skewness", PROVENANCE, _PROVENANCE),
+    Check("variation_summary", ROWS, _ROWS),
+    Check("variation_summary", PROVENANCE, _PROVENANCE),
     Check("population_memorization", ROWS, _ROWS),
     Check("population_memorization", PROVENANCE, _PROVENANCE),
     Check("predictor_scores", ROWS, _ROWS),

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from memo_assets.config.base import Config
 
-GpuStep = Literal["base_model", "adapters", "logits", "layer_scores"]
+GpuStep = Literal["base_model", "adapters", "logits", "layer_scores", "answer_variation"]
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 # What the platform itself decides; a second value would contradict it.

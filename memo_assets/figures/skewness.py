@@ -57,7 +57,7 @@ def skewness_panels(points: pd.DataFrame, *, title: str) -> go.Figure:
         x = rows["value"].to_numpy() if axis is None else axis.at(rows["value"])
         _line(figure, rows, x, "skewness", column, first=column == 1)
         if axis is not None:
-            ticks = {"tickvals": list(range(len(axis.epochs))), "ticktext": axis.ticks()}
+            ticks = {"tickvals": list(range(len(axis.epochs))), "ticktext": axis.ticks(), "tickangle": -45}
             figure.update_xaxes(**ticks, row=1, col=column)
         if over == "size":
             ticks = [f"{value:,.0f}" for value in x]
@@ -65,7 +65,9 @@ def skewness_panels(points: pd.DataFrame, *, title: str) -> go.Figure:
         means = kept[(kept["over"] == over) & (kept["measure"] == "mean")]
         if over == "similarity" and not means.empty:
             _line(figure, means, means["value"].to_numpy(), "mean", column, first=True, secondary_y=True)
-            figure.update_yaxes(title_text="Mean score", secondary_y=True, showgrid=False, row=1, col=column)
+            # Ticks of its own: those of the skewness would be odd numbers here.
+            own = {"tickmode": "auto", "showgrid": False, "title_text": "Mean score"}
+            figure.update_yaxes(secondary_y=True, **own, row=1, col=column)
     figure.update_yaxes(title_text="Skewness", row=1, col=1)
     style(figure, title, "0 is symmetric; positive: few samples with scores far above the others")
     legend_below(figure)

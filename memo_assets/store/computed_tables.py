@@ -137,6 +137,51 @@ COMPUTED_TABLES = (
         asset="memorization_skewness",
     ),
     Table(
+        "answer_variation",
+        "What a target model answers at the last checkpoint to its training questions, before and after the right option's text "
+        "is replaced by 'None of the other answers'. Only studies whose options stand for texts have rows.",
+        ("study", "target_seed", "sample_id"),
+        (
+            STUDY,
+            TARGET,
+            SAMPLE,
+            Column(
+                "outcome",
+                "VARCHAR",
+                "varied; else why the question is left out: right option or other option, the one that speaks of the others.",
+            ),
+            Column(
+                "gap", "DOUBLE", "Logit of the true option minus the largest other, as the question is.", NATS
+            ),
+            Column("varied_gap", "DOUBLE", "The same of the varied question; null if it is left out.", NATS),
+            Column("is_right", "BOOLEAN", "Whether the true option is answered: gap is positive."),
+            Column("varied_is_right", "BOOLEAN", "Whether it still is; null if the question is left out."),
+        ),
+        asset="variation_summary",
+    ),
+    Table(
+        "answer_variation_summary",
+        "Accuracy of a target model on varied questions, of memorized and of other training samples. Samples whose given label "
+        "is not the true one are left out: there, recalling and knowing the answer differ.",
+        ("study", "target_seed", "among", "measure"),
+        (
+            STUDY,
+            TARGET,
+            Column("among", "VARCHAR", "Which samples: memorized, other or all."),
+            Column(
+                "measure",
+                "VARCHAR",
+                "accuracy, varied_accuracy, or lost: of those answered right, how many no longer are when varied.",
+            ),
+            Column("rate", "DOUBLE", "The rate; null with fewer than 10 cases.", SHARE),
+            Column("low", "DOUBLE", "Lower end of its 95 % interval (Clopper-Pearson).", SHARE),
+            Column("high", "DOUBLE", "Upper end of the interval.", SHARE),
+            Column("successes", "INTEGER", "Cases that count.", "samples"),
+            Column("trials", "INTEGER", "All cases.", "samples"),
+        ),
+        asset="variation_summary",
+    ),
+    Table(
         "population_memorization",
         "Average vulnerability of a sample over all models of a study, at every checkpoint.",
         ("study", "epoch", "sample_id"),

@@ -134,6 +134,10 @@ class Layout:
         """Per-epoch norms of the trained weights of one audited model."""
         return self.root / "layer_scores" / f"seed={seed}.norms.parquet"
 
+    def answer_variation(self, seed: int) -> Path:
+        """What one audited model answers to its training questions before and after they are varied."""
+        return self.root / "answer_variation" / f"seed={seed}.parquet"
+
     def table(self, name: str) -> Path:
         """The study's rows of a warehouse table that an asset computes."""
         return self.root / "tables" / f"{name}.parquet"
@@ -168,6 +172,7 @@ class Layout:
             "adapters": self.training_log,
             "logits": self.logits,
             "layer_scores": self.layer_scores,
+            "answer_variation": self.answer_variation,
         }
         if step in by_seed:
             assert seed is not None

@@ -6,7 +6,7 @@ from memo_assets.compute.slurm.settings import slurm_settings
 from memo_assets.config import GpuStep, Study
 from memo_assets.store.layout import Layout
 
-GPU_STEPS: tuple[GpuStep, ...] = ("base_model", "adapters", "logits", "layer_scores")
+GPU_STEPS: tuple[GpuStep, ...] = ("base_model", "adapters", "logits", "layer_scores", "answer_variation")
 
 
 def preview(study: Study, step: GpuStep) -> str:
@@ -19,7 +19,9 @@ def preview(study: Study, step: GpuStep) -> str:
     Raises:
         ExecutorError: the site's file is invalid.
     """
-    seeds = sorted(study.shadows.audited) if step == "layer_scores" else list(study.seeds)
+    seeds = (
+        sorted(study.shadows.audited) if step in ("layer_scores", "answer_variation") else list(study.seeds)
+    )
     grid = [] if step == "base_model" else packs(study, seeds)
     tasks = max(len(grid), 1)
     array = f"{study.name}-{step}-preview"
