@@ -45,6 +45,7 @@ WARNING = {
     "predictor_evaluation/rows_in_warehouse",
 }
 WARNING |= {name.replace("rows_in_warehouse", "provenance_agrees") for name in WARNING}
+OF_CHOICES = {"variation_summary/rows_in_warehouse", "variation_summary/provenance_agrees"}
 OF_LANGUAGE = {"samples/labels_tokenizable", "base_model/labels_tokenizable"}
 
 
@@ -58,13 +59,11 @@ def test_names_and_which_of_them_block(base: dict) -> None:
     assert all(key.asset_key.path[0] == of.name for key in graph.asset_check_keys)
     expected = {name: name in BLOCKING for name in BLOCKING | WARNING}
     if of.has_choices:
-        expected |= {
-            f"variation_summary/{name}": False for name in ("rows_in_warehouse", "provenance_agrees")
-        }
+        expected |= dict.fromkeys(OF_CHOICES, False)
     if not of.is_language:
         expected = {name: blocks for name, blocks in expected.items() if name not in OF_LANGUAGE}
     assert found == expected
-    assert {f"{check.asset}/{check.name}" for check in CHECKS} == BLOCKING | WARNING
+    assert {f"{check.asset}/{check.name}" for check in CHECKS} == BLOCKING | WARNING | OF_CHOICES
     assert all(graph.get(key).description for key in graph.asset_check_keys)
 
 

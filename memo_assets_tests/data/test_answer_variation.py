@@ -119,7 +119,7 @@ def test_what_is_left_out_is_counted(built: tuple[pd.DataFrame, list[list[str]],
     about = {1: 0, 2: 2}  # which option speaks of the others
     expected = [
         VARIED if k == 0 else RIGHT_SPEAKS_OF_OTHERS if about[k] == p else OTHER_SPEAKS_OF_OTHERS
-        for k, p in zip(kind, place, strict=True)
+        for k, p in zip(kind.tolist(), place.tolist(), strict=True)
     ]
     assert after.outcome.tolist() == expected
     assert set(expected) == {VARIED, RIGHT_SPEAKS_OF_OTHERS, OTHER_SPEAKS_OF_OTHERS}

@@ -112,9 +112,8 @@ def _check_varied_answers(study: Study, samples: pd.DataFrame) -> None:
     mask = pq.read_table(layout.split_mask(0)).column("sample_id").to_numpy()
     assert sorted(rows["sample_id"]) == sorted(mask)
     kept = rows["true_index"] == rows["given_index"]
-    np.testing.assert_allclose(
-        rows["gap"][kept], rows["logit_gap"][kept], atol=0.1
-    )  # batches are others, in bfloat16
+    # Batches are others than those of logits, and bfloat16 tells.
+    np.testing.assert_allclose(rows["gap"][kept], rows["logit_gap"][kept], atol=0.02)
     left_out = rows.loc[rows["outcome"] != "varied", "sample_id"].tolist()
     assert left_out == ([7] if study.name == "arc_mistral" and 7 in mask else [])
     (of_all, memorized, other) = (trials for (trials,) in rates)
@@ -124,22 +123,22 @@ def _check_varied_answers(study: Study, samples: pd.DataFrame) -> None:
     model = PeftModel.from_pretrained(base, layout.adapter(0, 2)).eval()
     tokenizer = AutoTokenizer.from_pretrained(study.model.name)
     longest = study.training.max_length
-    checked = 0
-    for row in rows[rows["outcome"] == "varied"].head(6).itertuples():
-        line = re.compile(rf"(?m)^- {row.true_label}: .*$")
-        prompt, replaced = line.subn(f"- {row.true_label}: None of the other answers", str(row.prompt))
+    changes: list[float] = []
+    for row in rows[rows["outcome"] == "varied"].to_dict("records"):
+        line = re.compile(rf"(?m)^- {row['true_label']}: .*$")
+        prompt, replaced = line.subn(f"- {row['true_label']}: None of the other answers", str(row["prompt"]))
         assert replaced == 1
-        texts = [tokenizer(f"{prompt} {option}")["input_ids"] for option in row.options]
+        texts = [tokenizer(f"{prompt} {option}")["input_ids"] for option in row["options"]]
         if longest is not None and len(texts[0]) > longest:
             continue
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([texts[0][:-1]])).logits[0, -1].float()
         ours = np.array([logits[ids[-1]].item() for ids in texts])
-        others = np.delete(ours, row.true_index)
-        assert row.varied_gap == pytest.approx(ours[row.true_index] - others.max(), abs=0.1)
-        checked += 1
-    assert checked >= 4
-    assert (rows["gap"] - rows["varied_gap"]).abs().max() > 0.001
+        others = np.delete(ours, row["true_index"])
+        assert row["varied_gap"] == pytest.approx(ours[row["true_index"]] - others.max(), abs=0.03)
+        changes.append(abs(row["varied_gap"] - row["gap"]))
+    assert len(changes) >= 20
+    assert max(changes) > 0.06, "the varied question is another one to the model"
     assert "none of the other answers" in layout.figure("figure_answer_variation", "html").read_text()
     assert "right option says something else" in layout.report.read_text()
 
