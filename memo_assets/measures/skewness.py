@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from memo_assets.measures.intervals import LEVEL
 
 FEWEST = 20
-"""Below so many samples no measure is given: the skewness of n samples is at most about the root of n."""
+"""Below so many samples no measure is given: the skewness of n samples is at most the root of n."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,10 @@ def test_skewness_of_three_by_hand():
     assert skewness([-1, 0, 1]) == 0
 
 
+def test_one_sample_apart_from_all_others_is_the_most_skewed_there_is():
+    assert skewness([0] * 99 + [1]) == pytest.approx(10)  # the root of n
+
+
 def test_skewness_is_computed_in_double_precision():
     values = np.random.default_rng(0).gamma(2.0, size=1000).astype(np.float32) + np.float32(1000)
     assert skewness(values) == pytest.approx(skew(values.astype(np.float64), bias=False), rel=1e-9)
