@@ -11,7 +11,10 @@ slurm_app = typer.Typer(no_args_is_help=True, help="See what a Slurm cluster wou
 StudyName = Annotated[str, typer.Argument(help="Name of a built-in study, a defs.yaml or its folder.")]
 StepName = Annotated[
     str | None,
-    typer.Option("--asset", help="base_model, audit, adapters, logits or layer_scores; by default all."),
+    typer.Option(
+        "--asset",
+        help="base_model, audit, adapters, logits, layer_scores or answer_variation; by default all.",
+    ),
 ]
 
 

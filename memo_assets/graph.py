@@ -39,6 +39,7 @@ _FIGURE_STEPS: dict[str, Step] = {
     "figure_population": Step(("samples", "population_memorization"), ("title",)),
     "figure_attacks": Step(("memorization",), ("title",)),
     "figure_label_stability": Step(("label_stability",), ("title",)),
+    "figure_skewness": Step(("memorization_skewness",), ("title",)),
 }
 # Of vision studies alone.
 _VISION_FIGURE_STEPS: dict[str, Step] = {
@@ -52,7 +53,15 @@ _CANARY_FIGURE_STEPS: dict[str, Step] = {
         ("title", "canaries.kind", "shadows.models"),
     )
 }
-FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS, *_CANARY_FIGURE_STEPS)
+# Of studies whose options are letters that stand for texts.
+_CHOICE_STEPS: dict[str, Step] = {
+    "answer_variation": Step(
+        ("raw_dataset", "samples", "split_masks", "base_model", "adapters"), ("data_seed", "prompt")
+    ),
+    "variation_summary": Step(("samples", "memorization", "answer_variation"), ("shadows.audited",)),
+}
+_CHOICE_FIGURE_STEPS: dict[str, Step] = {"figure_answer_variation": Step(("variation_summary",), ("title",))}
+FIGURES = (*_FIGURE_STEPS, *_VISION_FIGURE_STEPS, *_CANARY_FIGURE_STEPS, *_CHOICE_FIGURE_STEPS)
 
 _STEPS: dict[str, Step] = {
     "raw_dataset": Step((), ("data", "data_seed")),
@@ -102,6 +111,7 @@ _STEPS: dict[str, Step] = {
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
         algorithm=2,
     ),
+    "memorization_skewness": Step(("samples", "memorization"), ()),
     "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",), algorithm=2),
     "predictor_scores": Step(
         ("samples", "shadow_logits", "layer_scores", "memorization"), ("scores.loss_drop",)
@@ -122,7 +132,7 @@ AUDIT = "audit"
 
 
 def steps(study: Study) -> dict[str, Step]:
-    """Steps of a study by name, upstream first; a vision study has no base model, and figures of its own.
+    """Steps of a study by name, upstream first; vision studies and those with choices have some of their own.
 
     Args:
         study: the study's settings.
@@ -139,15 +149,26 @@ def steps(study: Study) -> dict[str, Step]:
 
 def _steps_of_kind(study: Study) -> dict[str, Step]:
     if study.is_language:
-        return dict(_STEPS)
+        return (
+            _with_figures(_STEPS, {**_CHOICE_STEPS, **_CHOICE_FIGURE_STEPS})
+            if study.has_choices
+            else dict(_STEPS)
+        )
     own = {
         name: Step(tuple(up for up in step.upstream if up != "base_model"), step.fields, step.algorithm)
         for name, step in _STEPS.items()
         if name != "base_model"
     }
-    figures = {**_VISION_FIGURE_STEPS, **(_CANARY_FIGURE_STEPS if study.canaries is not None else {})}
-    report = own.pop("report")
-    return {**own, **figures, "report": replace(report, upstream=(*report.upstream, *figures))}
+    return _with_figures(
+        own, {**_VISION_FIGURE_STEPS, **(_CANARY_FIGURE_STEPS if study.canaries is not None else {})}
+    )
+
+
+def _with_figures(base: dict[str, Step], more: dict[str, Step]) -> dict[str, Step]:
+    """The steps and those that only some studies have; the report shows the figures among these."""
+    report, figures = base["report"], [name for name in more if name in FIGURES]
+    before = {name: step for name, step in base.items() if name != "report"}
+    return {**before, **more, "report": replace(report, upstream=(*report.upstream, *figures))}
 
 
 def code_versions(study: Study) -> dict[str, str]:

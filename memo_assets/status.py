@@ -203,7 +203,7 @@ def partition_keys(study: Study, name: str) -> list[str] | list[None]:
     """Partition keys of an asset, or [None]."""
     if name in ("split_masks", "adapters", "logits"):
         return [str(seed) for seed in study.seeds]
-    if name == "layer_scores":
+    if name in ("layer_scores", "answer_variation"):
         return [str(seed) for seed in study.shadows.audited]
     return list(blocks(study)) if name == "shadow_logits" else [None]
 

@@ -174,6 +174,15 @@ def draw_label_stability(subject: "Subject") -> "go.Figure":
     return draw(points, title=title, advice=advice(points, subject.study.shadows.models - 1), enough=ENOUGH)
 
 
+def draw_skewness(subject: "Subject") -> "go.Figure":
+    """Skewness of memorization."""
+    from memo_assets.analysis.skewness import skewness_points
+    from memo_assets.figures.skewness import skewness_panels
+
+    title = f"{subject.study.title}: how skewed is memorization"
+    return skewness_panels(skewness_points(subject), title=title)
+
+
 def draw_roc_by_eta(subject: "Subject") -> "go.Figure":
     """ROC curves at several thresholds of log-LiRA."""
     from memo_assets.analysis.sweeps import roc_by_eta, rule_by_eta
@@ -191,6 +200,18 @@ def draw_auc_by_eta(subject: "Subject") -> "go.Figure":
     labels, title = subject.study.labels, f"{subject.study.title}: AUC by the log-LiRA called memorized"
     chosen = None if labels.attack.endswith("rmia") else labels.eta
     return auc_over_eta(auc_by_eta(subject), title=title, when=_when(subject), chosen=chosen)
+
+
+def draw_answer_variation(subject: "Subject") -> "go.Figure":
+    """Accuracy before and after questions are varied."""
+    from memo_assets.analysis.variation import drop_in_words, variation_rates
+    from memo_assets.figures.answer_variation import answer_variation
+
+    rates, title = (
+        variation_rates(subject),
+        f"{subject.study.title}: answers when the right option says something else",
+    )
+    return answer_variation(rates, title=title, note=drop_in_words(rates))
 
 
 def draw_canaries(subject: "Subject") -> "go.Figure":

@@ -139,6 +139,15 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         "all models, its own among them. Medians and quartiles over random sets.",
     ),
     StudyFigure(
+        name="figure_skewness",
+        draw=drawings.draw_skewness,
+        description="Skewness of memorization over checkpoints, number of samples and similarity to other samples.",
+        heading="Whether few samples are memorized far more than the others",
+        text="Skewness of the memorization score with bootstrap intervals. Middle: random parts of the training samples, "
+        "scored by the same models; nothing was trained anew on fewer. Right: groups by similarity to the nearest other "
+        "sample. Middle and right are of the last checkpoint.",
+    ),
+    StudyFigure(
         name="figure_roc_by_eta",
         draw=drawings.draw_roc_by_eta,
         description="ROC curves of the predictors where log-LiRA of at least 4, 6, 8 or 10 means memorized.",
@@ -151,6 +160,15 @@ STUDY_FIGURES: tuple[StudyFigure, ...] = (
         description="AUC of the predictors where log-LiRA of at least 1 to 10 means memorized.",
         heading="From eta 1 to 10",
         text="The same labels at more values of eta, and how many samples they call memorized.",
+    ),
+    StudyFigure(
+        name="figure_answer_variation",
+        draw=drawings.draw_answer_variation,
+        description="Accuracy of the audited model on memorized and other training questions, before and after the right "
+        "option's text is replaced.",
+        heading="Whether answers survive when the right option says something else",
+        text="The right option's text becomes 'None of the other answers'; letters and order stay. Questions whose given label "
+        "is wrong, or whose options speak of each other, are left out. Bars are 95 % intervals (Clopper-Pearson).",
     ),
     StudyFigure(
         name="figure_canaries",

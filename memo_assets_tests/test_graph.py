@@ -7,17 +7,22 @@ import pytest
 from memo_assets.config import Queries, Study
 from memo_assets.graph import FIGURES, code_versions, steps
 from memo_assets.study_figures import STUDY_FIGURES
-from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
+from memo_assets_tests.studies import CITIES, DIGITS, TABLE, changed, study
 
 ALL = set(steps(study(CITIES)))
 SAMPLES_DOWN = ALL - {"raw_dataset", "base_model"}
 ADAPTERS_DOWN = SAMPLES_DOWN - {"samples", "split_masks"}
-WITHOUT_SCORES = {"figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability"}
+WITHOUT_SCORES = {
+    "figure_log_lira", "figure_population", "figure_attacks", "figure_label_stability", "figure_skewness"
+}  # fmt: skip
 OF_VISION = {"figure_roc_by_eta", "figure_auc_by_eta", "figure_canaries"}
-SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_VISION
+OF_CHOICES = {"figure_answer_variation"}
+OF_SOME = OF_VISION | OF_CHOICES
+SCORES_DOWN = {"predictor_scores", "predictor_evaluation", "report", *FIGURES} - WITHOUT_SCORES - OF_SOME
 AUDIT = {"audit", "at_risk", "audit_report"}
 STABILITY = {"label_stability", "figure_label_stability"}
-LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SCORES_DOWN}
+SKEWNESS = {"memorization_skewness", "figure_skewness"}
+LABELS_DOWN = {"memorization", "figure_log_lira", "figure_attacks", *STABILITY, *SKEWNESS, *SCORES_DOWN}
 
 # dotted field, new value, steps whose code version changes
 CHANGES: list[tuple[str, Any, set[str]]] = [
@@ -49,7 +54,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("labels.quantile", 0.8, LABELS_DOWN),
     ("labels.eta", 4.0, LABELS_DOWN),
     ("labels.attack", "rmia", LABELS_DOWN),
-    ("title", "Another", {"report", "audit_report", *FIGURES} - OF_VISION),
+    ("title", "Another", {"report", "audit_report", *FIGURES} - OF_SOME),
     ("description", "In other words", {"report"}),
     ("show_text", True, {"report", "audit_report"}),
     ("name", "renamed", set()),
@@ -136,7 +141,20 @@ def test_a_vision_study_has_no_base_model() -> None:
     assert "base_model" in steps(study(TABLE))["adapters"].upstream
 
 
-@pytest.mark.parametrize("base", [DIGITS, TABLE, CITIES])
+def test_a_study_with_choices_varies_its_questions_and_nothing_else_changes():
+    """Letters that stand for texts of each sample's own; where options are the labels there is nothing to replace."""
+    plain, choices = study(TABLE), study(TABLE, {"data.choices": "choices"})
+    own = {"answer_variation", "variation_summary", "figure_answer_variation"}
+    assert set(steps(choices)) == set(steps(plain)) | own
+    assert "figure_answer_variation" in steps(choices)["report"].upstream
+    assert "variation_summary" not in steps(choices)["report"].upstream  # the report shows the figure alone
+    assert not own & (set(steps(study(CITIES))) | set(steps(study(DIGITS))))
+    relabelled = differing(choices, study(TABLE, {"data.choices": "choices", "labels.quantile": 0.8}))
+    assert {"variation_summary", "figure_answer_variation"} <= relabelled
+    assert "answer_variation" not in relabelled  # no model is asked anew
+
+
+@pytest.mark.parametrize("base", [DIGITS, TABLE, CITIES, changed(TABLE, {"data.choices": "choices"})])
 def test_steps_come_upstream_first(base: dict) -> None:
     done: set[str] = set()
     for name, step in steps(study(base)).items():

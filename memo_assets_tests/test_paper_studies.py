@@ -26,6 +26,7 @@ PAPER = [
     ("mmlu_gemma", "google/gemma-7b", 0, 30000, 3750, 3750),
 ]
 NAMES = [row[0] for row in PAPER]
+WITH_CHOICES = {"arc_mistral", "mmlu_mistral", "mmlu_llama", "mmlu_gemma"}
 
 
 @pytest.mark.parametrize("paper", PAPER, ids=NAMES)
@@ -105,9 +106,12 @@ def test_a_cluster_gets_one_task_per_model_with_a_gpu(name: str) -> None:
             f"# {name}/{step}: 100 tasks of up to 1 split seed; the first seed 0, the last seed 99"
             for step in ("adapters", "logits")
         ],
-        f"# {name}/layer_scores: 1 task of up to 1 split seed; the first seed 0, the last seed 0",
+        *[
+            f"# {name}/{step}: 1 task of up to 1 split seed; the first seed 0, the last seed 0"
+            for step in ("layer_scores", *(["answer_variation"] if name in WITH_CHOICES else []))
+        ],
     ]
-    assert lines.count("#SBATCH --gres=gpu:1") == 4
+    assert lines.count("#SBATCH --gres=gpu:1") == (5 if name in WITH_CHOICES else 4)
     assert sum(line.startswith("#SBATCH --array=0-99") for line in lines) == 2
 
 

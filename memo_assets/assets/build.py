@@ -12,6 +12,7 @@ from memo_assets.assets import (
     samples,
     source,
     training,
+    variation,
     warehouse,
 )
 from memo_assets.config import Study
@@ -23,5 +24,7 @@ def study_assets(study: Study) -> list[dg.AssetsDefinition]:
     Args:
         study: the study.
     """
-    modules = (source, samples, protection, training, audit, warehouse, labels, predictors, figures, report)
+    modules = (
+        source, samples, protection, training, audit, warehouse, labels, predictors, variation, figures, report,
+    )  # fmt: skip
     return [asset for module in modules for asset in module.build(study)]

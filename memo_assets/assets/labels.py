@@ -1,4 +1,4 @@
-"""Memorization labels: local (of the audited models), how stable they are, and population (over all models)."""
+"""Memorization labels: local (of the audited models), how stable and how skewed they are, population (over all models)."""
 
 import dagster as dg
 
@@ -8,7 +8,7 @@ from memo_assets.config import Study
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
-    """Assets `memorization`, `label_stability` and `population_memorization`.
+    """Assets `memorization`, `label_stability`, `memorization_skewness` and `population_memorization`.
 
     Args:
         study: the study.
@@ -57,6 +57,23 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
             metadata["expected_agreement"] = found.expected
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
+    @study_asset(study, "memorization_skewness", pool=POOL)
+    def memorization_skewness(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+        from memo_assets.analysis.skewness import memorization_skewness as compute
+        from memo_assets.store.layout import Layout
+        from memo_assets.store.tables import reading
+
+        with reading() as connection:
+            frame = compute(connection, study, Layout.of(study.name).samples)
+        version = publish_tables(context, study, {"memorization_skewness": frame})
+        of_epochs = frame[(frame["target_seed"] == study.shadows.audited[0]) & (frame["over"] == "epoch")]
+        last = of_epochs[of_epochs["value"] == of_epochs["value"].max()].set_index("measure")["estimate"]
+        metadata: dict = {"dagster/row_count": len(frame)}
+        metadata |= {
+            name: float(last[name]) for name in ("skewness", "top_10_share") if last[name] == last[name]
+        }
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+
     @study_asset(study, "population_memorization", pool=POOL)
     def population_memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.analysis.labels import population_memorization as compute
@@ -73,4 +90,4 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         }
         return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
-    return [memorization, label_stability, population_memorization]
+    return [memorization, label_stability, memorization_skewness, population_memorization]

@@ -35,12 +35,18 @@ _DESCRIPTIONS = {
     "audit_report": "The audit as one page, with its summary as JSON (memo verify checks it), CSV and Parquet.",
     "layer_scores": "PSMI, Mahalanobis distance and sliced mutual information of every layer and checkpoint of the "
     "audited models. Hidden states are reduced at once and never stored.",
+    "answer_variation": "Training questions asked anew with the right option's text replaced by 'None of the other answers': "
+    "logit gaps of the audited models at the last checkpoint, before and after.",
     "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `split_masks`, "
     "`checkpoints`.",
     "memorization": "Ground truth: memorization of every training sample of the audited models by the study's attack, "
     "and the scores of all attacks. Tables `memorization`, `memorization_scores`.",
     "label_stability": "How well labels from fewer shadow models agree, and whether more are worth training. Table "
     "`label_stability`.",
+    "memorization_skewness": "How unevenly memorization is spread over samples: over checkpoints, number of samples and "
+    "similarity to other samples. Table `memorization_skewness`.",
+    "variation_summary": "Whether memorized samples are still answered right when the right option says something else. Tables "
+    "`answer_variation`, `answer_variation_summary`.",
     "population_memorization": "Average vulnerability of every pool sample over all models: counterfactual "
     "memorization, simplicity, attack success rate. Table `population_memorization`.",
     "predictor_scores": "Early scores of every training sample: PSMI, loss, logit gap, Mahalanobis, trajectories. "
@@ -62,12 +68,15 @@ _KINDS = {
     "layer_scores": {"pytorch", "parquet"},
     "audit": {"pytorch", "parquet"},
     "audit_report": {"html"},
+    "answer_variation": {"pytorch", "parquet"},
     "shadow_logits": {"duckdb"},
     "report": {"html"},
 }
 
 _TABLE_OF = {"samples": "samples", "at_risk": "at_risk", "shadow_logits": "logits", "memorization": "memorization",
-             "label_stability": "label_stability", "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
+             "label_stability": "label_stability", "memorization_skewness": "memorization_skewness",
+             "variation_summary": "answer_variation_summary",
+             "population_memorization": "population_memorization", "predictor_scores": "predictor_scores",
              "predictor_evaluation": "predictor_evaluation"}  # fmt: skip
 
 
@@ -152,7 +161,7 @@ def _backfill_policy(name: str) -> dg.BackfillPolicy:
     Dagster puts assets of one policy into one run, where a failed adapter would keep the logits of all others from being
     made. A limit that is never reached is another policy: logits and scores have runs of their own, for what succeeded.
     """
-    if name in ("logits", "layer_scores"):
+    if name in ("logits", "layer_scores", "answer_variation"):
         return dg.BackfillPolicy.multi_run(_ALL)
     return dg.BackfillPolicy.single_run()
 
@@ -160,7 +169,7 @@ def _backfill_policy(name: str) -> dg.BackfillPolicy:
 def _partitions(study: Study, name: str) -> dg.StaticPartitionsDefinition | None:
     if name in _PARTITIONED_BY_SEED:
         return seed_partitions(study)
-    if name == "layer_scores":
+    if name in ("layer_scores", "answer_variation"):
         return audited_partitions(study)
     return block_partitions(study) if name == "shadow_logits" else None
 

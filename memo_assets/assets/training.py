@@ -1,4 +1,4 @@
-"""The GPU-bound assets: base model, adapters, logits and layer scores, sent to worker processes."""
+"""The GPU-bound assets: base model, adapters, logits, layer scores and varied answers, sent to worker processes."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -33,13 +33,16 @@ def _pool() -> str | None:
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
-    """Assets `base_model` (language studies), `audit`, `adapters`, `logits` and `layer_scores`.
+    """Assets `base_model` (language studies), `audit`, `adapters`, `logits`, `layer_scores`; with choices `answer_variation`.
 
     Args:
         study: the study.
     """
     source_version()  # as it is now that this process loads it, whatever is edited before a step runs
-    built = [_partitioned(study, step) for step in ("adapters", "logits", "layer_scores")]
+    by_seed: list[GpuStep] = ["adapters", "logits", "layer_scores"]
+    if study.has_choices:
+        by_seed.append("answer_variation")
+    built = [_partitioned(study, step) for step in by_seed]
     whole: list[GpuStep] = ["base_model", "audit"] if study.is_language else ["audit"]
     return [*(_unpartitioned(study, step) for step in whole), *built]
 
@@ -148,7 +151,8 @@ def work_item(
 def _inputs(layout: Layout, study: Study, step: GpuStep, seeds: list[int]) -> list[Path]:
     if step == "base_model":
         return [layout.background] if study.model.kind == "tiny_llama" else []
-    paths = [layout.samples, *([layout.base_model] if study.is_language else [])]
+    paths = [layout.items] if step == "answer_variation" else []
+    paths += [layout.samples, *([layout.base_model] if study.is_language else [])]
     if step not in ("adapters", "audit"):
         paths += [layout.adapters(seed) for seed in seeds]
     elif study.protection is not None and study.protection.at_risk is not None:

@@ -22,7 +22,8 @@ from memo_assets.store.layout import Layout
 
 Subset = EntitySubset[dg.AssetKey]
 GPU_STEPS: tuple[str, ...] = get_args(GpuStep)
-BY_SEED = ("adapters", "logits", "layer_scores")  # the GPU-bound assets that have a partition per split seed
+# The GPU-bound assets that have a partition per split seed.
+BY_SEED = ("adapters", "logits", "layer_scores", "answer_variation")
 
 
 class Situation:
@@ -123,7 +124,7 @@ class Situation:
         wanted: set[str] = set()
         failed: set[str] = set()
         busy: set[str] = set()
-        for name in BY_SEED:
+        for name in (name for name in BY_SEED if name in self.steps):
             wanted |= _keys(await self.needs(name))
             failed |= _keys((await self.failed(name)).compute_union(self.distrusted(name)))
             busy |= _keys(await self.busy(name))

@@ -1,7 +1,7 @@
 """What a worker does for each GPU-bound step: read files, call training and measures, write files.
 
 What belongs here: one function per step, from a work item to the files of each seed; those of the forward pass are in
-`forward_steps`. What does not: processes and results (`worker`), the loop and the models (`training`, `models`).
+`forward_steps` and `variation_step`. What does not: processes and results (`worker`), the loop and the models (`training`, `models`).
 
 Every step asks now and then whether it is to stop. If so it keeps what it needs in the item's work folder and raises
 `Interrupted`; the same item then goes on where it stood. Pretraining alone keeps nothing and starts anew.
@@ -18,6 +18,7 @@ from memo_assets.compute.forward_steps import layer_scores, logits
 from memo_assets.compute.inputs import make_task, read_samples, training_set, trigger_epoch
 from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem, seeds_in_words
 from memo_assets.compute.reporting import OnProgress, Results, say
+from memo_assets.compute.variation_step import answer_variation
 from memo_assets.config import Mlp, WideResNet
 from memo_assets.store.files import content_hash, read_json, replace_folder, write_json
 from memo_assets.store.layout import TRIGGER_FOLDER, epoch_folder
@@ -176,6 +177,7 @@ STEPS: dict[str, Callable[[WorkItem, OnProgress, ShouldStop], Results]] = {
     "adapters": adapters,
     "logits": logits,
     "layer_scores": layer_scores,
+    "answer_variation": answer_variation,
 }
 
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from memo_assets.config.base import Config
 
-GpuStep = Literal["base_model", "audit", "adapters", "logits", "layer_scores"]
+GpuStep = Literal["base_model", "audit", "adapters", "logits", "layer_scores", "answer_variation"]
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 _SECRET = re.compile(r"(?:^|_)(?:TOKEN|SECRET|PASSWORD|PASSWD|API_KEY|ACCESS_KEY)$", re.IGNORECASE)

@@ -72,6 +72,11 @@ class Study(Config):
         return not isinstance(self.model, (Mlp, WideResNet))
 
     @property
+    def has_choices(self) -> bool:
+        """Whether options are mere letters, each of which stands for a text of the sample's own."""
+        return isinstance(self.data, (HubData, TableData)) and self.data.choices is not None
+
+    @property
     def seeds(self) -> range:
         """All split seeds."""
         return range(self.shadows.models)

@@ -7,6 +7,7 @@ themselves (`splits`, `noise`), tokens (`tokens`).
 import hashlib
 import json
 import re
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -78,10 +79,7 @@ def build_samples(items: Items, study: Study) -> pd.DataFrame:
         samples["text"] = frame["text"].to_numpy()
         lines = options
         if "choices" in frame:
-            lines = [
-                [f"{option}: {choice}" for option, choice in zip(*row, strict=True)]
-                for row in zip(options, frame["choices"], strict=True)
-            ]
+            lines = [option_lines(*row) for row in zip(options, frame["choices"], strict=True)]
         samples["prompt"] = render_prompts(samples["text"].tolist(), lines, study.prompt, study.data_seed)
         seen = [prompt.encode() for prompt in samples["prompt"]]
     else:
@@ -119,6 +117,16 @@ def _with_canaries(samples: pd.DataFrame, canaries: Canaries, data_seed: int) ->
     for name, values in changed.items():
         samples.loc[places, name] = values
     return samples.assign(image=pd.Series(images, index=samples.index, dtype=object))
+
+
+def option_lines(options: Sequence[str], choices: Sequence[str]) -> list[str]:
+    """One line per option that is a mere letter: the letter and what it stands for.
+
+    Args:
+        options: of one sample.
+        choices: as many texts.
+    """
+    return [f"{option}: {choice}" for option, choice in zip(options, choices, strict=True)]
 
 
 def render_prompts(texts: list[str], options: list[list[str]], prompt: Prompt, data_seed: int) -> list[str]:

@@ -159,6 +159,10 @@ class Layout:
         """Folder of the audit's page, its summary as JSON, and its table as CSV and Parquet."""
         return self.root / "audit" / "report"
 
+    def answer_variation(self, seed: int) -> Path:
+        """What one audited model answers to its training questions before and after they are varied."""
+        return self.root / "answer_variation" / f"seed={seed}.parquet"
+
     def table(self, name: str) -> Path:
         """The study's rows of a warehouse table that an asset computes."""
         return self.root / "tables" / f"{name}.parquet"
@@ -193,6 +197,7 @@ class Layout:
             "adapters": self.training_log,
             "logits": self.logits,
             "layer_scores": self.layer_scores,
+            "answer_variation": self.answer_variation,
         }
         if step in by_seed:
             assert seed is not None

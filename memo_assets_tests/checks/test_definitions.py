@@ -18,7 +18,7 @@ from memo_assets.graph import code_versions
 from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout, database_path
 from memo_assets_tests.checks.sound import Sound
-from memo_assets_tests.studies import CITIES, DIGITS, TABLE, study
+from memo_assets_tests.studies import CITIES, DIGITS, TABLE, changed, study
 
 BLOCKING = {
     "samples/ids_unique_and_stable",
@@ -39,16 +39,18 @@ WARNING = {
     "memorization/labels_not_degenerate",
     "memorization/rows_in_warehouse",
     "label_stability/rows_in_warehouse",
+    "memorization_skewness/rows_in_warehouse",
     "population_memorization/rows_in_warehouse",
     "predictor_scores/rows_in_warehouse",
     "predictor_evaluation/auc_above_half",
     "predictor_evaluation/rows_in_warehouse",
 }
 WARNING |= {name.replace("rows_in_warehouse", "provenance_agrees") for name in WARNING}
+OF_CHOICES = {"variation_summary/rows_in_warehouse", "variation_summary/provenance_agrees"}
 OF_LANGUAGE = {"samples/labels_tokenizable", "base_model/labels_tokenizable"}
 
 
-@pytest.mark.parametrize("base", [DIGITS, TABLE, CITIES])
+@pytest.mark.parametrize("base", [DIGITS, TABLE, CITIES, changed(TABLE, {"data.choices": "choices"})])
 def test_names_and_which_of_them_block(base: dict) -> None:
     of = study(base)
     graph = build_defs([of]).resolve_asset_graph()
@@ -57,10 +59,12 @@ def test_names_and_which_of_them_block(base: dict) -> None:
     }
     assert all(key.asset_key.path[0] == of.name for key in graph.asset_check_keys)
     expected = {name: name in BLOCKING for name in BLOCKING | WARNING}
+    if of.has_choices:
+        expected |= dict.fromkeys(OF_CHOICES, False)
     if not of.is_language:
         expected = {name: blocks for name, blocks in expected.items() if name not in OF_LANGUAGE}
     assert found == expected
-    assert {f"{check.asset}/{check.name}" for check in CHECKS} == BLOCKING | WARNING
+    assert {f"{check.asset}/{check.name}" for check in CHECKS} == BLOCKING | WARNING | OF_CHOICES
     assert all(graph.get(key).description for key in graph.asset_check_keys)
 
 

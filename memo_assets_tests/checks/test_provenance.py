@@ -16,7 +16,7 @@ from memo_assets.store.load import load_samples
 from memo_assets.store.provenance import Provenance, record_provenance
 from memo_assets.store.schema import TABLES, tables_of
 from memo_assets.store.tables import publish, reading
-from memo_assets_tests.studies import DIGITS, study
+from memo_assets_tests.studies import DIGITS, TABLE, study
 
 MADE = Provenance("shadow_logits", "run-1", "code-1", "data-1", {"samples": "s-1", "logits": "l-1"})
 PAIR = ("logits", "checkpoints")
@@ -99,7 +99,7 @@ def rows() -> list[tuple]:
 
 
 def test_every_asset_that_fills_tables_has_the_check() -> None:
-    graph = build_defs([study(DIGITS)]).resolve_asset_graph()
+    graph = build_defs([study(TABLE, {"data.choices": "choices"})]).resolve_asset_graph()
     checked = {key.asset_key.path[-1] for key in graph.asset_check_keys if key.name == PROVENANCE}
     assert checked == {table.asset for table in TABLES.values()} - {""}
     assert {table for name in checked for table in tables_of(name)} == set(TABLES) - {

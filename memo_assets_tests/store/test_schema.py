@@ -12,7 +12,7 @@ from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
 from memo_assets.store.schema import TABLES, VIEWS, ddl, tables_of
 from memo_assets.store.tables import publish, reading
-from memo_assets_tests.studies import DIGITS, study
+from memo_assets_tests.studies import DIGITS, TABLE, study
 
 from .small_study import write_study
 
@@ -76,9 +76,11 @@ def test_comments_name_the_key(filled: Path) -> None:
     assert comment[0].endswith("Asset: shadow_logits. Key: (study, split_seed, epoch, sample_id).")
 
 
-def test_every_table_is_filled_by_an_asset_of_every_study() -> None:
+def test_every_table_is_filled_by_an_asset_of_every_study_or_of_those_with_choices() -> None:
     assert tables_of("shadow_logits") == ("split_masks", "checkpoints", "logits")
-    assert {table.asset for table in TABLES.values()} - {""} <= set(steps(study(DIGITS)))
+    assets = {table.asset for table in TABLES.values()} - {""}
+    assert assets - set(steps(study(DIGITS))) == {"variation_summary"}
+    assert assets <= set(steps(study(TABLE, {"data.choices": "choices"})))
     assert [table.name for table in TABLES.values() if not table.asset] == [
         "provenance",
         "mitigation_comparison",

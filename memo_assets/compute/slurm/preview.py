@@ -6,7 +6,14 @@ from memo_assets.compute.slurm.settings import slurm_settings
 from memo_assets.config import GpuStep, Study
 from memo_assets.store.layout import Layout
 
-GPU_STEPS: tuple[GpuStep, ...] = ("base_model", "audit", "adapters", "logits", "layer_scores")
+GPU_STEPS: tuple[GpuStep, ...] = (
+    "base_model",
+    "audit",
+    "adapters",
+    "logits",
+    "layer_scores",
+    "answer_variation",
+)
 _WITHOUT_SEEDS = ("base_model", "audit")
 
 
@@ -20,7 +27,9 @@ def preview(study: Study, step: GpuStep) -> str:
     Raises:
         ExecutorError: the site's file is invalid.
     """
-    seeds = sorted(study.shadows.audited) if step == "layer_scores" else list(study.seeds)
+    seeds = (
+        sorted(study.shadows.audited) if step in ("layer_scores", "answer_variation") else list(study.seeds)
+    )
     grid = [] if step in _WITHOUT_SEEDS else packs(study, seeds)
     tasks = max(len(grid), 1)
     array = f"{study.name}-{step}-preview"
