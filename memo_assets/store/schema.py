@@ -4,13 +4,16 @@ What belongs here: the one description of the warehouse, from which the DDL, the
 schema shown in the web UI and the documentation are made. What does not: queries.
 """
 
+from memo_assets.store.analysis_tables import ANALYSIS_TABLES
 from memo_assets.store.computed_tables import COMPUTED_TABLES
 from memo_assets.store.description import Column, Table
 from memo_assets.store.loaded_tables import LOADED_TABLES
 from memo_assets.store.macros import MACROS
 from memo_assets.store.views import VIEWS
 
-TABLES: dict[str, Table] = {table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES)}
+TABLES: dict[str, Table] = {
+    table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES, *ANALYSIS_TABLES)
+}
 
 
 def tables_of(asset: str) -> tuple[str, ...]:
