@@ -8,7 +8,7 @@ import pytest
 
 from memo_assets.config.protection import Dp, Elr, Mitigation, Protections
 from memo_assets.definitions import build_defs
-from memo_assets.graph import AUDIT, code_versions, steps
+from memo_assets.graph import code_versions, steps
 from memo_assets.study_file import StudyError, load_studies, load_study, read_variants
 from memo_assets.study_protections import protected_studies, protected_variants
 from memo_assets.study_sweep import swept_studies
@@ -68,10 +68,7 @@ def test_variants_are_found_by_name_and_beside_a_sweep(
 def test_a_protection_makes_stale_just_what_reads_it() -> None:
     base = code_versions(study(DIGITS))
     all_steps = set(base)
-    above = {"raw_dataset", "samples", "split_masks", "adapters"}
-    below_logits = (
-        all_steps - above - {AUDIT, "at_risk", "audit_report"}
-    )  # variants have no audit of their own
+    below_logits = all_steps - {"raw_dataset", "samples", "split_masks", "adapters"}
     changed = {
         name: {
             step
