@@ -125,7 +125,7 @@ def _inputs(layout: Layout, study: Study, step: GpuStep, seeds: list[int]) -> li
     paths = [layout.samples, *([layout.base_model] if study.is_language else [])]
     if step != "adapters":
         paths += [layout.adapters(seed) for seed in seeds]
-    if step == "adapters" and study.protection is not None and study.protection.at_risk is not None:
+    elif study.protection is not None and study.protection.at_risk is not None:
         paths.append(layout.protected)
     return paths + [layout.split_mask(seed) for seed in seeds]
 
