@@ -4,11 +4,8 @@ What belongs here: the one description of the warehouse, from which the DDL, the
 schema shown in the web UI and the documentation are made. What does not: queries.
 """
 
-<<<<<<< HEAD
-from memo_assets.store.comparison_tables import COMPARISON_TABLES
-=======
 from memo_assets.store.analysis_tables import ANALYSIS_TABLES
->>>>>>> analyses
+from memo_assets.store.comparison_tables import COMPARISON_TABLES
 from memo_assets.store.computed_tables import COMPUTED_TABLES
 from memo_assets.store.description import Column, Table
 from memo_assets.store.loaded_tables import LOADED_TABLES
@@ -16,11 +13,7 @@ from memo_assets.store.macros import MACROS
 from memo_assets.store.views import VIEWS
 
 TABLES: dict[str, Table] = {
-<<<<<<< HEAD
-    table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES, *COMPARISON_TABLES)
-=======
-    table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES, *ANALYSIS_TABLES)
->>>>>>> analyses
+    table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES, *ANALYSIS_TABLES, *COMPARISON_TABLES)
 }
 
 
