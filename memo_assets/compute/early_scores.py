@@ -7,8 +7,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import softmax
 
-from memo_assets.compute.scores import shares_its_label
+from memo_assets.compute.scores import at_places, shares_its_label
 from memo_assets.measures import trajectory
 from memo_assets.measures.label_errors import suspected_labels
 from memo_assets.measures.lira import logit_gap
@@ -44,7 +45,7 @@ def score_samples(
     table = pd.DataFrame(
         {
             **{
-                name: _at(shared, values)
+                name: at_places(shared, values)
                 for name, values in (
                     ("psmi", found.mean),
                     ("psmi_low", found.low),
@@ -63,7 +64,7 @@ def score_samples(
             "forgetting": trajectory.forgetting(logits, labels)[-1],
             "cartography_mean": confidence[-1],
             "cartography_sd": variability[-1],
-            "suspected_index": suspected_labels(_probabilities(logits[-1]), labels),
+            "suspected_index": suspected_labels(softmax(logits[-1].astype(np.float64), axis=1), labels),
         }
     )
     table.insert(0, "flagged", (table["psmi"] < 0).to_numpy())
@@ -79,15 +80,3 @@ def ranked(table: pd.DataFrame) -> pd.DataFrame:
     ordered = table.sort_values("psmi", kind="stable", na_position="last", ignore_index=True)
     ordered.insert(0, "rank", np.arange(1, len(ordered) + 1))
     return ordered
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    values = logits.astype(np.float64)
-    odds = np.exp(values - values.max(axis=1, keepdims=True))
-    return odds / odds.sum(axis=1, keepdims=True)
-
-
-def _at(places: np.ndarray, values: np.ndarray) -> np.ndarray:
-    out = np.full(len(places), np.nan)
-    out[places] = values
-    return out

@@ -48,10 +48,10 @@ def layer_scores_at(
             pd.DataFrame(
                 {
                     "layer": np.int16(layer),
-                    "psmi": _at(shared, pointwise.mean),
-                    "psmi_low": _at(shared, pointwise.low),
-                    "psmi_high": _at(shared, pointwise.high),
-                    "psmi_sd": _at(shared, pointwise.sd),
+                    "psmi": at_places(shared, pointwise.mean),
+                    "psmi_low": at_places(shared, pointwise.low),
+                    "psmi_high": at_places(shared, pointwise.high),
+                    "psmi_sd": at_places(shared, pointwise.sd),
                     "mahalanobis": distance,
                 }
             )
@@ -74,7 +74,7 @@ def shares_its_label(labels: np.ndarray) -> np.ndarray:
     return counts[index] > 1
 
 
-def _at(places: np.ndarray, values: np.ndarray) -> np.ndarray:
+def at_places(places: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Values at the places that are true, nan elsewhere."""
     out = np.full(len(places), np.nan)
     out[places] = values

@@ -168,13 +168,14 @@ def control_points(
         {
             "name": titles.get(one["kind"], one["kind"]),
             "kind": colors[one["expected"]],
-            **_interval(one["flagged"]),
+            **interval(one["flagged"]),
         }
         for one in controls
     ]
-    rows.append({"name": "your samples", "kind": "neutral", **_interval(share)})
+    rows.append({"name": "your samples", "kind": "neutral", **interval(share)})
     return pd.DataFrame(rows)
 
 
-def _interval(rate: dict[str, Any]) -> dict[str, float]:
+def interval(rate: dict[str, Any]) -> dict[str, float]:
+    """Value and ends of a rate of an audit's summary as `rates` takes them: nan where it was refused."""
     return {name: np.nan if rate[name] is None else rate[name] for name in ("value", "low", "high")}

@@ -5,7 +5,6 @@ What belongs here: what the page says and in which order. What does not: the pag
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from memo_assets.figures import audit as figures
@@ -188,7 +187,11 @@ def _figures(summary: dict[str, Any], at_risk: pd.DataFrame, losses: pd.DataFram
         kinds = {"precision": "good", "recall": "good", "false_positive_rate": "bad"}
         points = pd.DataFrame(
             [
-                {"name": name.replace("_", " "), "kind": kind, **_numbers(summary["calibration"][name])}
+                {
+                    "name": name.replace("_", " "),
+                    "kind": kind,
+                    **figures.interval(summary["calibration"][name]),
+                }
                 for name, kind in kinds.items()
             ]
         )
@@ -279,10 +282,6 @@ def _rate(rate: dict[str, Any]) -> str:
 
 def _interval(rate: dict[str, Any]) -> str:
     return NONE if rate["low"] is None else f"{percent(rate['low'])} to {percent(rate['high'])}"
-
-
-def _numbers(rate: dict[str, Any]) -> dict[str, float]:
-    return {name: np.nan if rate[name] is None else rate[name] for name in ("value", "low", "high")}
 
 
 def _shortened(text: str, longest: int = 300) -> str:
