@@ -141,30 +141,31 @@ class _Audit:
         import tempfile
 
         reset_peak_memory()
-        if work is None:
-            with tempfile.TemporaryDirectory(prefix="memo-audit-") as folder:
-                return self._result(Path(folder))
-        folder = work / self._key()
-        folder.mkdir(parents=True, exist_ok=True)
-        found = self._result(folder)
-        shutil.rmtree(folder)
-        return found
-
-    def _key(self) -> str:
-        settings = self.settings.model_dump(mode="json")
-        return hashlib.sha256(json.dumps([self.sha256, settings], sort_keys=True).encode()).hexdigest()[:16]
-
-    def _result(self, folder: Path) -> AuditResult:
-        settings, items = self.settings, self.items
-        device = _device(settings)
+        device = _device(self.settings)
         with self.clock.part("model"):
             model = load_model(
-                settings,
+                self.settings,
                 warehouse_dir() / "base_models",
                 device,
                 on_progress=lambda done, total: self._told(done, total, "steps of the tiny model"),
                 should_stop=self.should_stop,
             )
+        if work is None:
+            with tempfile.TemporaryDirectory(prefix="memo-audit-") as folder:
+                return self._result(model, Path(folder))
+        folder = work / self._key(model)
+        folder.mkdir(parents=True, exist_ok=True)
+        found = self._result(model, folder)
+        shutil.rmtree(folder)
+        return found
+
+    def _key(self, model: AuditedModel) -> str:
+        """A hash of all that the result depends on: data, settings, and the model's very weights."""
+        parts = [self.sha256, self.settings.model_dump(mode="json"), model.version]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+    def _result(self, model: AuditedModel, folder: Path) -> AuditResult:
+        settings, items = self.settings, self.items
         planted = plant(
             items["text"].tolist(),
             items["label"].tolist(),
