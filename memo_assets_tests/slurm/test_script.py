@@ -188,14 +188,14 @@ def test_the_preview_counts_tasks_and_writes_nothing(warehouse: Path, tmp_path: 
     head = "# tiny/adapters: 13 tasks of up to 8 split seeds; the first seeds 0 to 7 (8), the last seeds 96 to 99 (4)"
     assert head in result.output
     assert "# tiny/layer_scores: 1 task of up to 1 split seed" in result.output
-    assert result.output.count("#SBATCH --gres=gpu:1") == 3
+    assert result.output.count("#SBATCH --gres=gpu:1") == 4
     assert result.output.count("#SBATCH --array=0-12%13") == 2
     assert list(warehouse.iterdir()) == []
     one = CliRunner().invoke(app, ["slurm", "preview", str(path), "--asset", "logits"])
     assert one.output.count("#!/bin/bash") == 1
     wrong = CliRunner().invoke(app, ["slurm", "preview", str(path), "--asset", "base_model"])
     assert wrong.exit_code == 1
-    assert "study tiny has adapters, logits, layer_scores" in wrong.output
+    assert "study tiny has audit, adapters, logits, layer_scores" in wrong.output
 
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
