@@ -47,3 +47,12 @@ def test_a_worker_never_imports_dagster() -> None:
     assert not [name for name in found["all"] if name.split(".")[0].startswith("dagster")]
     assert "torch" in found["all"]
     assert "torch" not in found["light"]  # an item of another code version is refused without waiting for it
+
+
+def test_assets_that_fill_the_warehouse_never_import_torch() -> None:
+    """A process that has both torch and an open database complains of leaks when it ends, and starts seconds later."""
+    script = (
+        "import json, sys, memo_assets.audit.of_study, memo_assets.audit.result, memo_assets.analysis.mitigations; "
+        "import memo_assets.analysis.skewness, memo_assets.analysis.variation; print(json.dumps(sorted(sys.modules)))"
+    )
+    assert "torch" not in loaded(script)

@@ -28,11 +28,12 @@ from memo_assets.audit.result import AuditResult
 from memo_assets.audit.settings import MIN_SHADOWS, AuditSettings
 from memo_assets.audit.summary import CalibrationRecord, DataRecord
 from memo_assets.audit.telling import summarize
-from memo_assets.compute.early_scores import ranked, score_samples
+from memo_assets.compute.early_scores import score_samples
 from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
 from memo_assets.data.duplicates import MAX_QUERIES, nearest_texts
 from memo_assets.data.errors import DataError
 from memo_assets.data.tokens import TokenizedSamples, tokenize
+from memo_assets.measures.risk import ranked
 from memo_assets.store.layout import warehouse_dir
 from memo_assets.training.early_run import OnProgress, run_until_low_loss
 from memo_assets.training.interruption import ShouldStop, never

@@ -23,11 +23,11 @@ from memo_assets.audit.summary import (
     RiskRecord,
     RunRecord,
 )
-from memo_assets.compute.early_scores import RULE, ranked
 from memo_assets.config import Study
 from memo_assets.data.duplicates import MAX_QUERIES, nearest_images, nearest_texts
 from memo_assets.data.samples import content_digests
 from memo_assets.measures.intervals import exact_rate
+from memo_assets.measures.risk import RULE, ranked
 
 _CONTROLS: dict[str, tuple[str, Expected]] = {
     "wrong label": (

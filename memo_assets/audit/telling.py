@@ -22,9 +22,9 @@ from memo_assets.audit.summary import (
     RiskRecord,
     RunRecord,
 )
-from memo_assets.compute.early_scores import RULE
 from memo_assets.compute.source import source_version
 from memo_assets.measures.intervals import exact_rate
+from memo_assets.measures.risk import RULE
 from memo_assets.training.early_run import EarlyRun
 
 _PACKAGES = ("torch", "transformers", "peft", "numpy", "scikit-learn", "pandas")

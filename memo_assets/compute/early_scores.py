@@ -1,4 +1,4 @@
-"""Scores of every training sample at the prediction epoch, and the table of samples at risk.
+"""Scores of every training sample at the prediction epoch.
 
 What belongs here: from what a run gave to one row a sample. What does not: the measures themselves (`measures`).
 """
@@ -16,8 +16,6 @@ from memo_assets.measures.lira import logit_gap
 from memo_assets.measures.mahalanobis import mahalanobis
 from memo_assets.measures.psmi import psmi
 from memo_assets.training.early_run import EarlyRun
-
-RULE = "PSMI of the last layer below 0"
 
 
 def score_samples(
@@ -69,14 +67,3 @@ def score_samples(
     )
     table.insert(0, "flagged", (table["psmi"] < 0).to_numpy())
     return table
-
-
-def ranked(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows by risk: lowest PSMI first, those without PSMI last; with their rank from 1.
-
-    Args:
-        table: column psmi and others.
-    """
-    ordered = table.sort_values("psmi", kind="stable", na_position="last", ignore_index=True)
-    ordered.insert(0, "rank", np.arange(1, len(ordered) + 1))
-    return ordered
