@@ -47,8 +47,9 @@ $(READY): pyproject.toml constraints.txt
 demo: $(READY)
 	$(BIN)/memo demo
 
+# Processes side by side get one thread each: with more they wait for each other's.
 test: $(READY)
-	$(BIN)/python -m pytest -n 3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 ui: $(READY)
 	$(BIN)/memo ui --port $(PORT)
