@@ -100,6 +100,7 @@ def test_it_changes_nothing_of_a_training_that_goes_on(tiny, towns: pd.DataFrame
     trained = []
     for watched in (False, True):
         model, tokenizer = tiny()
+        torch.manual_seed(4)  # adapters begin at random
         adapted = get_peft_model(
             model,
             LoraConfig(
