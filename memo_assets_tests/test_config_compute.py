@@ -15,7 +15,7 @@ FIELDS = (
     "account, constraint, cpus, environment, gres, memory, notice_seconds, parallel, partition, python, qos, requeues, "
     "sbatch, setup, srun, time"
 )
-ASSETS = "adapters, answer_variation, base_model, layer_scores, logits"
+ASSETS = "adapters, answer_variation, audit, base_model, layer_scores, logits"
 
 
 def refused(**settings: Any) -> str:
