@@ -148,11 +148,21 @@ def _run(
 
     logging.disable_progress_bar()
     asked: list[int] = []
+
+    def stop(given: int, _frame: object) -> None:
+        asked.append(given)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(
+                number, signal.SIG_DFL
+            )  # between steps nobody asks: the second time ends it at once
+        say.print("stopping after this step; once more ends at once", highlight=False)
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda given, _: asked.append(given))
+        signal.signal(number, stop)
+    say = Console(stderr=True, quiet=quiet)
     bar = Progress(
         TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-        console=Console(stderr=True, quiet=quiet), transient=True,
+        console=say, transient=True,
     )  # fmt: skip
     task = bar.add_task("reading", total=None)
 
@@ -175,7 +185,9 @@ def _run(
                 should_stop=lambda: bool(asked),
             )
     except Interrupted as stopped:
-        fail(f"{stopped}; the same command goes on there")
+        fail(
+            f"{stopped}; the same command {'goes on there' if stopped.kept else 'makes it again, and nothing before it'}"
+        )
     except (DataError, ModelMissingError, ValueError, OSError, FloatingPointError) as error:
         fail(str(error))
 

@@ -78,7 +78,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         share = result.summary.risk.share
         metadata = {
             "page": dg.MetadataValue.path(layout.audit_report / PAGE),
-            "content_hash": result.summary.sealed({}).content_hash,
+            "content_hash": read_json(path)["content_hash"],
             "summary": dg.MetadataValue.path(path),
             "flagged": f"{share.successes} of {share.trials}",
         }

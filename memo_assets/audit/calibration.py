@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import load_file, save_file
 
 from memo_assets.audit.summary import CalibrationRecord, RateRecord
 from memo_assets.compute.scores import shares_its_label
@@ -16,9 +17,10 @@ from memo_assets.config import Training
 from memo_assets.measures.intervals import bootstrap_rate
 from memo_assets.measures.lira import log_lira_loo, logit_gap
 from memo_assets.measures.psmi import psmi
+from memo_assets.store.files import atomic_path
 from memo_assets.training.early_run import OnProgress
 from memo_assets.training.forward import forward
-from memo_assets.training.interruption import ShouldStop, never
+from memo_assets.training.interruption import Interrupted, ShouldStop, never
 from memo_assets.training.loop import CheckpointStats, train
 from memo_assets.training.task import Task
 
@@ -57,7 +59,7 @@ def calibrate(
         given_label: [N], the labels trained on; the classes of PSMI.
         given_index: int [N], their places among each sample's options.
         recipe: the shadows' recipe.
-        folder: keeps the state of packs that are killed.
+        folder: keeps what each pack gave; a pack that is killed starts anew.
         shadows: number of models, even.
         drop: share by which the median loss must fall.
         directions: of PSMI.
@@ -66,7 +68,7 @@ def calibrate(
         should_stop: asked after every step.
 
     Raises:
-        Interrupted: `should_stop` said yes; the same call goes on.
+        Interrupted: `should_stop` said yes; the same call goes on with the pack that was under way.
     """
     n = len(given_label)
     member = np.zeros((shadows, n), dtype=bool)
@@ -77,20 +79,25 @@ def calibrate(
     packs = [list(range(first, min(first + PACK, shadows))) for first in range(0, shadows, PACK)]
     gaps, flagged, reached = np.empty((shadows, n)), np.zeros((shadows, n), dtype=bool), 0
     for place, pack in enumerate(packs):
-        pack_gaps, pack_flagged, pack_reached = _run_pack(
-            make_task(pack),
-            [np.flatnonzero(member[k]) for k in pack],
-            (given_label, given_index),
-            recipe,
-            folder=folder / f"pack={place}",
-            drop=drop,
-            directions=directions,
-            told=_told(on_progress, place, len(packs)),
-            should_stop=should_stop,
-        )
-        gaps[pack], flagged[pack] = pack_gaps, pack_flagged
-        reached += pack_reached
-        gc.collect()
+        kept = folder / f"pack={place}.safetensors"
+        if not kept.is_file():
+            found = _run_pack(
+                make_task(pack),
+                [np.flatnonzero(member[k]) for k in pack],
+                (given_label, given_index),
+                recipe,
+                folder=folder / f"pack={place}",
+                drop=drop,
+                directions=directions,
+                told=_told(on_progress, place, len(packs)),
+                should_stop=should_stop,
+            )
+            with atomic_path(kept) as temporary:
+                save_file(found, temporary)
+            gc.collect()
+        found = load_file(kept)
+        gaps[pack], flagged[pack] = found["gaps"], found["flagged"]
+        reached += int(found["reached"].sum())
     scores = log_lira_loo(gaps.T[:, :, None], member.T, fixed_variance=True)  # [N, S]
     memorized = np.zeros((n, shadows), dtype=bool)
     for k in range(shadows):
@@ -125,8 +132,8 @@ def _run_pack(
     directions: int,
     told: Callable[[int, int], None],
     should_stop: ShouldStop,
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Logit gaps [K, N] at the end, what the rule flags [K, N] early on, and how many models had a prediction epoch."""
+) -> dict[str, np.ndarray]:
+    """Gaps [K, N], logit gaps at the end; flagged bool [K, N], by the rule early on; reached bool [K], a prediction epoch."""
     given_label, given_index = given
     n_models, every = len(rows), np.arange(len(given_label))
     flagged, reference = np.zeros((n_models, len(every)), dtype=bool), np.zeros(n_models)
@@ -148,21 +155,25 @@ def _run_pack(
             if low:
                 waiting.discard(k)
 
-    # Shadows keep no record of their checkpoints beside the state, so a killed pack starts anew.
+    # What the looks found is in no file beside the state, so a killed pack starts anew.
     state = folder / "training.safetensors"
     state.unlink(missing_ok=True)
-    train(
-        task,
-        np.stack(rows),
-        recipe,
-        state_path=state,
-        on_checkpoint=look,
-        on_progress=told,
-        should_stop=should_stop,
-    )
+    try:
+        train(
+            task,
+            np.stack(rows),
+            recipe,
+            state_path=state,
+            on_checkpoint=look,
+            on_progress=told,
+            should_stop=should_stop,
+        )
+    except Interrupted as stopped:
+        raise Interrupted(stopped.done, stopped.total, stopped.unit, kept=False) from stopped
     final = forward(task, every)
     gaps = np.stack([logit_gap(final.option_logits[k], given_index) for k in range(n_models)])
-    return gaps, flagged, n_models - len(waiting)
+    reached = np.array([k not in waiting for k in range(n_models)])
+    return {"gaps": gaps, "flagged": flagged, "reached": reached}
 
 
 def _rule(hidden: np.ndarray, labels: np.ndarray, directions: int) -> np.ndarray:

@@ -30,7 +30,7 @@ from memo_assets.audit.summary import CalibrationRecord, DataRecord
 from memo_assets.audit.telling import summarize
 from memo_assets.compute.early_scores import score_samples
 from memo_assets.compute.memory import peak_memory_bytes, reset_peak_memory
-from memo_assets.data.duplicates import MAX_QUERIES, nearest_texts
+from memo_assets.data.duplicates import looked_for, nearest_texts
 from memo_assets.data.errors import DataError
 from memo_assets.data.tokens import TokenizedSamples, tokenize
 from memo_assets.measures.risk import ranked
@@ -201,9 +201,8 @@ class _Audit:
             table = self._with_neighbours(scores.iloc[: len(items)])
         names = np.array([*labels, None], dtype=object)  # the last one stands for -1
         table["suspected_label"] = names[table.pop("suspected_index").to_numpy()]
-        controls = scores.iloc[len(items) :][["flagged", "psmi", "loss", "suspected_index"]].reset_index(
-            drop=True
-        )
+        shown = ["flagged", "psmi", "loss", "suspected_index"]
+        controls = scores.iloc[len(items) :][shown].reset_index(drop=True)
         controls["suspected_label"] = names[controls.pop("suspected_index").to_numpy()]
         controls = pd.concat([planted[["canary", "label"]], controls], axis=1)
         at_risk = ranked(table)
@@ -251,7 +250,7 @@ class _Audit:
         """The table of the user's samples: who they are, their scores, and the most similar other sample."""
         items = self.items
         n = len(items)
-        wanted = np.ones(n, dtype=bool) if n <= MAX_QUERIES else scores["flagged"].to_numpy()
+        wanted = looked_for(scores["flagged"].to_numpy())
         nearest = nearest_texts(items["text"].tolist(), wanted, seed=self.settings.seed)
         ids = np.array([*items["item_id"], None], dtype=object)
         table = pd.DataFrame(

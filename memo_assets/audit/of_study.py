@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from memo_assets import __version__
+from memo_assets.audit.records import fall_in_words, risk_record, stop_in_words
 from memo_assets.audit.result import AuditResult
 from memo_assets.audit.summary import (
     AuditSummary,
@@ -20,14 +21,13 @@ from memo_assets.audit.summary import (
     Expected,
     ModelRecord,
     RateRecord,
-    RiskRecord,
     RunRecord,
 )
 from memo_assets.config import Study
-from memo_assets.data.duplicates import MAX_QUERIES, nearest_images, nearest_texts
+from memo_assets.data.duplicates import looked_for, nearest_images, nearest_texts
 from memo_assets.data.samples import content_digests
 from memo_assets.measures.intervals import exact_rate
-from memo_assets.measures.risk import RULE, ranked
+from memo_assets.measures.risk import ranked
 
 _CONTROLS: dict[str, tuple[str, Expected]] = {
     "wrong label": (
@@ -49,8 +49,7 @@ def at_risk_table(samples: pd.DataFrame, scores: pd.DataFrame, seed: int) -> pd.
         seed: of the search for similar texts.
     """
     pool = samples.set_index("sample_id").loc[scores["sample_id"]]
-    n = len(pool)
-    wanted = np.ones(n, dtype=bool) if n <= MAX_QUERIES else scores["flagged"].to_numpy()
+    wanted = looked_for(scores["flagged"].to_numpy())
     if "image" in pool:
         images = np.stack(pool["image"].to_list())
         nearest = nearest_images(images, wanted)
@@ -97,7 +96,6 @@ def study_result(
     shown = table.assign(item_id=pool["item_id"].to_numpy(), label=pool["given_label"].to_numpy())
     if study.show_text and study.is_language:
         shown = shown.assign(text=pool["text"].to_numpy())
-    flagged = int(table["flagged"].sum())
     summary = AuditSummary(
         created=created,
         data=DataRecord(
@@ -118,13 +116,7 @@ def study_result(
             message=_message(run),
             **{name: run[name] for name in RunRecord.model_fields if name not in ("rule", "message")},
         ),
-        risk=RiskRecord(
-            rule=RULE,
-            share=RateRecord.of(exact_rate(flagged, len(table))),
-            unscored=int(table["psmi"].isna().sum()),
-            suspected_label_errors=int(table["suspected_label"].notna().sum()),
-            exact_duplicates=int((table["copies"] > 0).sum()),
-        ),
+        risk=risk_record(table),
         controls=controls,
         controls_refused=None if controls else "the study has neither label noise nor canaries",
         calibration=None,
@@ -133,7 +125,7 @@ def study_result(
             seconds_by_part={"training run and scores": run["seconds"]},
             peak_memory_bytes=run["peak_memory_bytes"],
             samples_trained=run["samples_trained"],
-            samples_run_forward=(len(run["epochs"]) + 1) * len(table),
+            samples_run_forward=run["samples_run_forward"],
             of_full_run=run["steps"] / run["steps_of_all_epochs"],
         ),
         tested=[
@@ -178,10 +170,10 @@ def _controls(pool: pd.DataFrame, flagged: np.ndarray, suspected: np.ndarray) ->
 
 
 def _message(run: dict[str, Any]) -> str:
-    fell = 1 - run["median_loss"] / run["reference_loss"]
-    words = (
-        f"the median loss fell by {fell:.0%} (from {run['reference_loss']:.3g} to {run['median_loss']:.3g})"
-    )
+    reference, median = run["reference_loss"], run["median_loss"]
     if run["reached"]:
-        return f"{words} after {run['steps']} steps, at epoch {run['epoch']:.3g}: there the samples were scored, and training stopped"
-    return f"{words} only, not by {run['drop']:.0%}: the scores are those of the last epoch, at which PSMI's rule has not been studied"
+        return stop_in_words(reference, median, steps=run["steps"], epoch=run["epoch"])
+    return (
+        f"{fall_in_words(reference, median)} only, not by {run['drop']:.0%}: the scores are those of the last epoch, at which PSMI's "
+        "rule has not been studied"
+    )

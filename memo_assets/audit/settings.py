@@ -10,9 +10,9 @@ from pydantic import Field
 from memo_assets.config import Lora, Training, Trigger
 from memo_assets.config.base import Config, Seed, Share
 from memo_assets.config.model import Precision
+from memo_assets.config.recipe import early_trigger
 
 SMOLLM2, TINY = "smollm2", "tiny"
-MAX_WINDOW = 500
 MIN_CANARIES, MAX_CANARIES = 10, 25
 ROWS_PER_CANARY = 50
 MIN_SHADOWS = 8
@@ -102,7 +102,7 @@ class AuditSettings(Config):
         size, points = self.batch_size, [float(epoch) for epoch in range(self.epochs + 1)]
         if self.rule == "checkpoint":
             points = [*_parts_of_first_epoch(-(-n_train // size)), *points[1:]]
-        trigger = Trigger(window=min(MAX_WINDOW, n_train), drop=self.drop) if self.rule == "running" else None
+        trigger = early_trigger(Trigger(drop=self.drop), n_train) if self.rule == "running" else None
         return Training(
             learning_rate=self.rate,
             batch_size=size,

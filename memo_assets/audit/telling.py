@@ -5,12 +5,12 @@ What belongs here: from tables and facts to the record, and its sentences. What 
 
 from importlib.metadata import version
 
-import numpy as np
 import pandas as pd
 
 from memo_assets import __version__
 from memo_assets.audit.controls import control_records
 from memo_assets.audit.models import AuditedModel
+from memo_assets.audit.records import fall_in_words, risk_record, stop_in_words
 from memo_assets.audit.settings import MIN_CANARIES, ROWS_PER_CANARY, AuditSettings
 from memo_assets.audit.summary import (
     AuditSummary,
@@ -18,13 +18,9 @@ from memo_assets.audit.summary import (
     CostRecord,
     DataRecord,
     ModelRecord,
-    RateRecord,
-    RiskRecord,
     RunRecord,
 )
 from memo_assets.compute.source import source_version
-from memo_assets.measures.intervals import exact_rate
-from memo_assets.measures.risk import RULE
 from memo_assets.training.early_run import EarlyRun
 
 _PACKAGES = ("torch", "transformers", "peft", "numpy", "scikit-learn", "pandas")
@@ -67,7 +63,6 @@ def summarize(
             else f"{n} rows are too few to plant {MIN_CANARIES} samples of each kind among them; "
             f"{MIN_CANARIES * ROWS_PER_CANARY} rows are needed, or --canaries N"
         )
-    flagged = int(at_risk["flagged"].sum())
     return AuditSummary(
         created=created,
         data=data,
@@ -85,13 +80,7 @@ def summarize(
             median_loss=run.median,
             message=run_message(run, settings),
         ),
-        risk=RiskRecord(
-            rule=RULE,
-            share=RateRecord.of(exact_rate(flagged, n)),
-            unscored=int(at_risk["psmi"].isna().sum()),
-            suspected_label_errors=int(at_risk["suspected_label"].notna().sum()),
-            exact_duplicates=int((at_risk["copies"] > 0).sum()),
-        ),
+        risk=risk_record(at_risk),
         controls=control_records(planted),
         controls_refused=refused,
         calibration=calibration,
@@ -100,7 +89,7 @@ def summarize(
             seconds_by_part=seconds,
             peak_memory_bytes=peak_memory,
             samples_trained=run.samples_trained,
-            samples_run_forward=(len(run.epochs) + 1) * run.losses.shape[1],
+            samples_run_forward=run.samples_run_forward,
             of_full_run=run.steps / run.steps_of_all_epochs,
         ),
         tested=_tested(settings, per_kind),
@@ -116,16 +105,12 @@ def summarize(
 
 def run_message(run: EarlyRun, settings: AuditSettings) -> str:
     """What the run's end means for the reader."""
-    fell = 1 - run.median / run.reference if run.reference else np.nan
     if run.reached:
-        return (
-            f"the median loss fell by {fell:.0%} (from {run.reference:.3g} to {run.median:.3g}) after {run.steps} steps, at epoch "
-            f"{run.epochs[-1]:.3g}: there the samples were scored, and training stopped"
-        )
+        return stop_in_words(run.reference, run.median, steps=run.steps, epoch=float(run.epochs[-1]))
     return (
-        f"the median loss fell by {fell:.0%} (from {run.reference:.3g} to {run.median:.3g}) in {settings.epochs} epochs, not by "
-        f"{settings.drop:.0%}: there is no prediction epoch, and the scores are those of the last one, at which PSMI's rule has "
-        "not been studied. Train longer (--epochs), raise --learning-rate, or ask for less (--drop)"
+        f"{fall_in_words(run.reference, run.median)} in {settings.epochs} epochs, not by {settings.drop:.0%}: there is no prediction "
+        "epoch, and the scores are those of the last one, at which PSMI's rule has not been studied. Train longer (--epochs), raise "
+        "--learning-rate, or ask for less (--drop)"
     )
 
 

@@ -15,12 +15,11 @@ from memo_assets.compute.items import NO_SEED, SeedResult, WorkItem
 from memo_assets.compute.memory import peak_memory_bytes
 from memo_assets.compute.reporting import OnProgress, Results, say
 from memo_assets.config import Study, Trigger
-from memo_assets.config.recipe import Training
+from memo_assets.config.recipe import Training, early_trigger
 from memo_assets.store.files import content_hash, write_json, write_parquet
 from memo_assets.training.early_run import run_until_low_loss
 from memo_assets.training.interruption import ShouldStop, never
 
-MAX_WINDOW = 500
 SEED = 1_000_000  # beyond all split seeds, so that the weights begin as those of no model of the study
 
 
@@ -32,12 +31,11 @@ def audit_recipe(study: Study, n_train: int) -> Training:
         n_train: samples of the pool.
     """
     own = study.training
-    trigger = own.trigger or Trigger(window=MAX_WINDOW, drop=study.scores.loss_drop)
-    window = min(trigger.window, n_train)
+    trigger = own.trigger or Trigger(drop=study.scores.loss_drop)
     return own.model_copy(
         update={
             "checkpoints": [float(epoch) for epoch in range(own.epochs + 1)],
-            "trigger": Trigger(window=window, drop=trigger.drop),
+            "trigger": early_trigger(trigger, n_train),
         }
     )
 
@@ -83,6 +81,7 @@ def audit(item: WorkItem, on_progress: OnProgress, should_stop: ShouldStop = nev
         "reference_loss": run.reference,
         "median_loss": run.median,
         "samples_trained": run.samples_trained,
+        "samples_run_forward": run.samples_run_forward,
         "drop": recipe.trigger.drop,
         "epochs": run.epochs.tolist(),
         "median_losses": np.median(run.losses, axis=1).astype(np.float64).tolist(),

@@ -46,6 +46,11 @@ class Trigger(Config):
     )
 
 
+def early_trigger(trigger: Trigger, n_train: int) -> Trigger:
+    """The trigger of a run that is to stop there, whose window holds no more losses than an epoch has."""
+    return Trigger(window=min(trigger.window, n_train), drop=trigger.drop)
+
+
 class Training(Config):
     """One model's training run."""
 

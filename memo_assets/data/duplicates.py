@@ -15,6 +15,15 @@ _SKETCH, _CANDIDATES = 64, 6
 _BATCH = 2_000
 
 
+def looked_for(first: np.ndarray) -> np.ndarray:
+    """For which samples the nearest is looked for, bool [N]: for all, or for those that matter first where there are too many.
+
+    Args:
+        first: bool [N], those that matter first.
+    """
+    return np.ones(len(first), dtype=bool) if len(first) <= MAX_QUERIES else first
+
+
 class Nearest(NamedTuple):
     """The nearest other sample of N samples.
 

@@ -39,6 +39,7 @@ class EarlyRun:
         reference: median loss of the untrained model. median: that by which the run was stopped, or the last known.
         steps, steps_of_all_epochs: optimizer steps made, and those of the whole recipe.
         samples_trained: samples that went through a step, each time counted.
+        samples_run_forward: samples of all forward passes, each time counted.
     """
 
     epochs: np.ndarray
@@ -51,6 +52,7 @@ class EarlyRun:
     steps: int
     steps_of_all_epochs: int
     samples_trained: int
+    samples_run_forward: int
 
 
 def run_until_low_loss(
@@ -141,6 +143,7 @@ def run_until_low_loss(
         steps=step,
         steps_of_all_epochs=total,
         samples_trained=whole * len(rows) + min(rest * step_size(recipe), len(rows)),
+        samples_run_forward=passes.number() * len(rows),
     )
 
 
@@ -178,6 +181,10 @@ class _Passes:
         epochs = sorted(epoch for epoch in known if epoch < last)
         outputs = [load_file(self._path(epoch, hidden=False)) for epoch in epochs]
         return np.array([*epochs, last]), [*outputs, self.made(last, hidden=True)]
+
+    def number(self) -> int:
+        """How many passes were made."""
+        return len(list(self._folder.glob("*=*.safetensors")))
 
     def _path(self, epoch: float, *, hidden: bool) -> Path:
         return self._folder / f"{'hidden' if hidden else 'epoch'}={epoch!r}.safetensors"

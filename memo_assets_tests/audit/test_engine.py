@@ -81,6 +81,9 @@ def test_the_run_stopped_early_and_says_what_it_cost(found: AuditResult) -> None
     assert 0 < run.steps < run.steps_of_all_epochs
     assert cost.of_full_run == run.steps / run.steps_of_all_epochs < 1
     assert cost.samples_trained == pytest.approx(run.epoch * (N + 40), abs=8)
+    # Untrained, after each whole epoch, and where it stopped.
+    assert run.epoch % 1 > 0
+    assert cost.samples_run_forward == (int(run.epoch) + 2) * (N + 40)
     assert set(cost.seconds_by_part) == {"model", "training run", "scores", "calibration", "duplicates"}
 
 
@@ -155,6 +158,24 @@ def test_an_interrupted_audit_goes_on_to_the_same_result(towns: pd.DataFrame, tm
     pd.testing.assert_frame_equal(again.at_risk, whole.at_risk)
     assert again.summary.run == whole.summary.run
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_calibration_goes_on_with_the_pack_that_was_under_way(towns: pd.DataFrame, tmp_path: Path) -> None:
+    asked = {"text": "name", "label": "country", "model": "tiny", "epochs": 1, "canaries": 0, "shadows": 10}
+    whole = audit(towns, **asked)
+    steps: list[int] = []
+
+    def told(done: int, total: int, unit: str) -> None:
+        steps.append(done if unit == "steps of shadow models" else 0)
+
+    # Ten models are packs of eight and two; 25 steps a pack.
+    with pytest.raises(Interrupted, match="which starts anew"):
+        audit(towns, **asked, work=tmp_path, on_progress=told, should_stop=lambda: steps[-1:] == [30])
+    assert [path.name for path in tmp_path.glob("*/shadows/*.safetensors")] == ["pack=0.safetensors"]
+    steps.clear()
+    again = audit(towns, **asked, work=tmp_path, on_progress=told)
+    assert min(step for step in steps if step) == 26  # the first pack was not trained again
+    assert again.summary.calibration == whole.summary.calibration
 
 
 def test_a_loss_that_never_falls_enough_is_said(towns: pd.DataFrame) -> None:
