@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from memo_assets.analysis.frames import Subject
 from memo_assets.analysis.labels import CLIP
 from memo_assets.config import Study
-from memo_assets.data.duplicates import MAX_QUERIES, nearest_images, nearest_texts
+from memo_assets.data.duplicates import MAX_QUERIES, nearest_samples
 from memo_assets.measures.skewness import FEWEST, spreads
 
 OVER = ("epoch", "size", "similarity")
@@ -118,10 +118,7 @@ def nearest_similarity(samples: Path, wanted: np.ndarray) -> pd.Series:
     if asked.sum() > MAX_QUERIES:
         kept = np.random.default_rng(0).choice(np.flatnonzero(asked), MAX_QUERIES, replace=False)
         asked = np.isin(np.arange(len(ids)), kept)
-    if content == "text":
-        nearest = nearest_texts(table["text"].tolist(), asked)
-    else:
-        nearest = nearest_images(np.stack(table["image"].to_list(), dtype=np.float32), asked)
+    nearest = nearest_samples(table, asked)
     return pd.Series(np.nan_to_num(nearest.similarity[asked]), index=ids[asked])
 
 

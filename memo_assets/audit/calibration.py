@@ -12,11 +12,10 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from memo_assets.audit.summary import CalibrationRecord, RateRecord
-from memo_assets.compute.scores import shares_its_label
+from memo_assets.compute.scores import psmi_where_shared
 from memo_assets.config import Training
 from memo_assets.measures.intervals import bootstrap_rate
 from memo_assets.measures.lira import log_lira_loo, logit_gap
-from memo_assets.measures.psmi import psmi
 from memo_assets.store.files import atomic_path
 from memo_assets.training.early_run import OnProgress
 from memo_assets.training.forward import forward
@@ -151,7 +150,9 @@ def _run_pack(
         for k in sorted(waiting):
             low = medians[k] < (1 - drop) * reference[k]
             if low or epoch == recipe.epochs:
-                flagged[k, rows[k]] = _rule(outputs.hidden[-1][k, rows[k]], given_label[rows[k]], directions)
+                states = outputs.hidden[-1][k, rows[k]]
+                found = psmi_where_shared(states, given_label[rows[k]], n_directions=directions)
+                flagged[k, rows[k]] = found.mean < 0
             if low:
                 waiting.discard(k)
 
@@ -174,14 +175,6 @@ def _run_pack(
     gaps = np.stack([logit_gap(final.option_logits[k], given_index) for k in range(n_models)])
     reached = np.array([k not in waiting for k in range(n_models)])
     return {"gaps": gaps, "flagged": flagged, "reached": reached}
-
-
-def _rule(hidden: np.ndarray, labels: np.ndarray, directions: int) -> np.ndarray:
-    """Whether PSMI is below 0; not for a sample that alone bears its label."""
-    shared = shares_its_label(labels)
-    below = np.zeros(len(labels), dtype=bool)
-    below[shared] = psmi(hidden[shared], labels[shared], n_directions=directions).mean < 0
-    return below
 
 
 def _told(on_progress: OnProgress | None, place: int, packs: int) -> Callable[[int, int], None]:

@@ -14,9 +14,8 @@ import torch
 from torch.nn.functional import cross_entropy
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from memo_assets.compute.scores import shares_its_label
+from memo_assets.compute.scores import psmi_where_shared
 from memo_assets.measures.lira import logit_gap
-from memo_assets.measures.psmi import psmi
 
 IGNORED = -100  # as transformers marks positions that are not trained on
 MAX_CLASSES = 1000
@@ -158,10 +157,8 @@ class MemorizationMonitor(TrainerCallback):
     def _score(self, model: torch.nn.Module) -> pd.DataFrame:
         rows = np.arange(len(self._ids))
         losses, hidden, logits = self._forward(model, rows, hidden=True)
-        shared = shares_its_label(self._class_of)
-        values = np.full(len(rows), np.nan)
-        values[shared] = psmi(
-            hidden[shared], self._class_of[shared], n_directions=self._n_directions, seed=self._seed
+        values = psmi_where_shared(
+            hidden, self._class_of, n_directions=self._n_directions, seed=self._seed
         ).mean
         table = pd.DataFrame(
             {

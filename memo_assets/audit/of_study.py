@@ -24,7 +24,7 @@ from memo_assets.audit.summary import (
     RunRecord,
 )
 from memo_assets.config import Study
-from memo_assets.data.duplicates import looked_for, nearest_images, nearest_texts
+from memo_assets.data.duplicates import looked_for, nearest_samples
 from memo_assets.data.samples import content_digests
 from memo_assets.measures.intervals import exact_rate
 from memo_assets.measures.risk import ranked
@@ -50,13 +50,8 @@ def at_risk_table(samples: pd.DataFrame, scores: pd.DataFrame, seed: int) -> pd.
     """
     pool = samples.set_index("sample_id").loc[scores["sample_id"]]
     wanted = looked_for(scores["flagged"].to_numpy())
-    if "image" in pool:
-        images = np.stack(pool["image"].to_list())
-        nearest = nearest_images(images, wanted)
-        content = pd.Series([image.tobytes() for image in images])
-    else:
-        nearest = nearest_texts(pool["text"].tolist(), wanted, seed=seed)
-        content = pool["text"].reset_index(drop=True)
+    nearest = nearest_samples(pool, wanted, seed=seed)
+    content = pool["image"].map(bytes) if "image" in pool else pool["text"]
     ids = pd.array([*scores["sample_id"], pd.NA], dtype="Int64")  # the last one stands for -1
     names = [
         None if index < 0 else options[index]

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from scipy.special import softmax
 
-from memo_assets.compute.scores import at_places, shares_its_label
+from memo_assets.compute.scores import psmi_where_shared
 from memo_assets.measures import trajectory
 from memo_assets.measures.label_errors import suspected_labels
 from memo_assets.measures.lira import logit_gap
 from memo_assets.measures.mahalanobis import mahalanobis
-from memo_assets.measures.psmi import psmi
 from memo_assets.training.early_run import EarlyRun
 
 
@@ -37,20 +36,14 @@ def score_samples(
         ValueError: fewer than two labels that two samples bear.
     """
     logits, labels = run.option_logits, given_index
-    shared = shares_its_label(given_label)
-    found = psmi(run.hidden[shared], given_label[shared], n_directions=directions)
+    found = psmi_where_shared(run.hidden, given_label, n_directions=directions)
     confidence, variability = trajectory.cartography(logits, labels)
     table = pd.DataFrame(
         {
-            **{
-                name: at_places(shared, values)
-                for name, values in (
-                    ("psmi", found.mean),
-                    ("psmi_low", found.low),
-                    ("psmi_high", found.high),
-                    ("psmi_sd", found.sd),
-                )
-            },
+            "psmi": found.mean,
+            "psmi_low": found.low,
+            "psmi_high": found.high,
+            "psmi_sd": found.sd,
             "loss": run.losses[-1].astype(np.float64),
             "logit_gap": logit_gap(logits[-1], labels),
             "mahalanobis": mahalanobis(run.hidden),

@@ -8,7 +8,7 @@ import pandas as pd
 
 from memo_assets.config import Scores
 from memo_assets.measures.mahalanobis import mahalanobis
-from memo_assets.measures.psmi import psmi_of_layers
+from memo_assets.measures.psmi import Psmi, psmi, psmi_of_layers
 from memo_assets.measures.smi import smi
 
 
@@ -72,6 +72,28 @@ def shares_its_label(labels: np.ndarray) -> np.ndarray:
     """Bool [N], whether another sample bears the same label."""
     _, index, counts = np.unique(labels.astype(str), return_inverse=True, return_counts=True)
     return counts[index] > 1
+
+
+def psmi_where_shared(
+    hidden: np.ndarray, labels: np.ndarray, *, n_directions: int | Literal["auto"], seed: int = 0
+) -> Psmi:
+    """PSMI of all samples but those that alone bear their label, which are nan and do not count for the others.
+
+    Args:
+        hidden: [N, d], hidden states of one layer.
+        labels: [N], the answers given.
+        n_directions: as in `psmi`.
+        seed: of the directions.
+
+    Raises:
+        ValueError: as in `psmi`.
+    """
+    shared = shares_its_label(labels)
+    found = psmi(hidden[shared], labels[shared], n_directions=n_directions, seed=seed)
+    mean, low, high, sd = (
+        at_places(shared, values) for values in (found.mean, found.low, found.high, found.sd)
+    )
+    return Psmi(mean, low, high, sd, found.n_directions)
 
 
 def at_places(places: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ What belongs here: likeness of texts and of images. What does not: what likeness
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 MAX_QUERIES = 20_000
 """Nearest samples are looked for among all others; beyond so many samples only for those that are asked for."""
@@ -34,6 +35,19 @@ class Nearest(NamedTuple):
 
     place: np.ndarray
     similarity: np.ndarray
+
+
+def nearest_samples(samples: pd.DataFrame, wanted: np.ndarray, *, seed: int = 0) -> Nearest:
+    """The sample of a study most alike: by its image, or else by its text.
+
+    Args:
+        samples: N samples of a study, column image or text.
+        wanted: bool [N], for which the nearest is looked for.
+        seed: of the search among texts.
+    """
+    if "image" in samples:
+        return nearest_images(np.stack(samples["image"].to_list(), dtype=np.float32), wanted)
+    return nearest_texts(samples["text"].tolist(), wanted, seed=seed)
 
 
 def nearest_texts(texts: list[str], wanted: np.ndarray, *, seed: int = 0) -> Nearest:
