@@ -102,6 +102,7 @@ def test_a_cluster_gets_one_task_per_model_with_a_gpu(name: str) -> None:
     lines = shown.output.splitlines()
     assert [line for line in lines if line.startswith(f"# {name}/")] == [
         f"# {name}/base_model: 1 task",
+        f"# {name}/audit: 1 task",
         *[
             f"# {name}/{step}: 100 tasks of up to 1 split seed; the first seed 0, the last seed 99"
             for step in ("adapters", "logits")
@@ -111,7 +112,7 @@ def test_a_cluster_gets_one_task_per_model_with_a_gpu(name: str) -> None:
             for step in ("layer_scores", *(["answer_variation"] if name in WITH_CHOICES else []))
         ],
     ]
-    assert lines.count("#SBATCH --gres=gpu:1") == (5 if name in WITH_CHOICES else 4)
+    assert lines.count("#SBATCH --gres=gpu:1") == (6 if name in WITH_CHOICES else 5)
     assert sum(line.startswith("#SBATCH --array=0-99") for line in lines) == 2
 
 
@@ -160,6 +161,7 @@ def test_the_vision_study_is_checked_and_previewed_before_the_data_are_there(
     assert shown.exit_code == 0, shown.output
     heads = [line for line in shown.output.splitlines() if line.startswith("# cifar10/")]
     assert heads == [
+        "# cifar10/audit: 1 task",
         "# cifar10/adapters: 16 tasks of up to 4 split seeds; the first seeds 0 to 3 (4), the last seeds 60 to 63 (4)",
         "# cifar10/logits: 16 tasks of up to 4 split seeds; the first seeds 0 to 3 (4), the last seeds 60 to 63 (4)",
         "# cifar10/layer_scores: 1 task of up to 1 split seed; the first seed 0, the last seed 0",
