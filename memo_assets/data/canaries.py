@@ -8,7 +8,6 @@ from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image
-from sklearn.datasets import load_sample_images
 
 from memo_assets.config import Canaries
 from memo_assets.data.errors import DataError
@@ -80,6 +79,8 @@ def photo_tiles(
 
 def _tiles(mode: str, height: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
     """Name and flat pixels of every tile of the photographs."""
+    from sklearn.datasets import load_sample_images  # a second of imports that no worker needs
+
     high, wide = max(TILE, height), max(TILE, width)
     photos = load_sample_images()
     for path, pixels in zip(photos.filenames, photos.images, strict=True):

@@ -5,7 +5,6 @@ What belongs here: turning `load_digits` into items. What does not: checks and s
 
 import numpy as np
 import pandas as pd
-from sklearn.datasets import load_digits as sklearn_digits
 
 from memo_assets.config import DigitsData
 from memo_assets.data.errors import DataError
@@ -25,6 +24,8 @@ def load_digits(data: DigitsData) -> pd.DataFrame:
     Raises:
         DataError: more images asked for than there are.
     """
+    from sklearn.datasets import load_digits as sklearn_digits  # a second of imports that no worker needs
+
     pixels, digits = (np.asarray(part) for part in sklearn_digits(return_X_y=True))
     n = len(pixels) if data.items is None else data.items
     if n > len(pixels):
