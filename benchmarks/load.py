@@ -127,7 +127,7 @@ def labels(study: Study, layout: Layout) -> None:
     """Scores of all attacks on the audited model at all checkpoints."""
     from memo_assets.analysis.labels import memorization
 
-    with reading() as connection:
+    with reading(memory=ROW_GROUPS_MEMORY) as connection:
         frame, scores = memorization(connection, study)
     _put(layout, {"memorization": frame, "memorization_scores": scores})
 
@@ -136,7 +136,7 @@ def population(study: Study, layout: Layout) -> None:
     """Measures over all models."""
     from memo_assets.analysis.labels import population_memorization
 
-    with reading() as connection:
+    with reading(memory=ROW_GROUPS_MEMORY) as connection:
         frame = population_memorization(connection, study)
     _put(layout, {"population_memorization": frame})
 

@@ -104,12 +104,12 @@ _STEPS: dict[str, Step] = {
     "memorization": Step(
         ("samples", "shadow_logits"),
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
-        algorithm=3,
+        algorithm=4,
     ),
     "label_stability": Step(
         ("samples", "shadow_logits"),
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),
-        algorithm=2,
+        algorithm=3,
     ),
     "memorization_skewness": Step(("samples", "memorization"), ()),
     "population_memorization": Step(("samples", "shadow_logits"), ("shadows.models",), algorithm=2),

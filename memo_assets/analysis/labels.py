@@ -8,9 +8,10 @@ import pandas as pd
 from scipy.stats import rankdata
 
 from memo_assets.config import Study
-from memo_assets.measures.attacks import ATTACKS, Outputs
+from memo_assets.measures.attacks import ATTACKS, Outputs, scores_of
 from memo_assets.measures.evaluation import memorized_labels
 from memo_assets.measures.population import population
+from memo_assets.measures.shadows import sample_blocks
 from memo_assets.store.matrices import membership, pool_ids, query_gaps_at, shadows_at
 
 CLIP = 100.0
@@ -39,9 +40,10 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
     epochs = study.training.checkpoints
     for epoch in epochs:
         outputs = attack_outputs(connection, study, epoch)
-        for target in study.shadows.audited:
+        of_targets = scores_of(list(ATTACKS.values()), outputs, study.shadows.audited)
+        for target, of_attacks in zip(study.shadows.audited, of_targets, strict=True):
             member = outputs.in_train[target]
-            found = {name: attack.scores(outputs, target)[member] for name, attack in ATTACKS.items()}
+            found = {name: scores[member] for name, scores in zip(ATTACKS, of_attacks, strict=True)}
             frame = _labels(study, found, outputs.in_train[:, member].sum(axis=0) - 1)
             if epoch == epochs[-1]:
                 _require_both(study, target, frame)
@@ -146,6 +148,8 @@ def population_memorization(connection: duckdb.DuckDBPyConnection, study: Study)
     frames = []
     for epoch in study.training.checkpoints:
         shadows = shadows_at(connection, study.name, epoch, models)
-        measures = population(shadows.gaps, shadows.losses, inside)
-        frames.append(pd.DataFrame({"epoch": epoch, "sample_id": ids, **measures}))
+        for part in sample_blocks(models, len(ids)):
+            gaps, losses = (values[:, part].astype(np.float64) for values in (shadows.gaps, shadows.losses))
+            measures = population(gaps, losses, inside[:, part])
+            frames.append(pd.DataFrame({"epoch": epoch, "sample_id": ids[part], **measures}))
     return pd.concat(frames, ignore_index=True)

@@ -16,7 +16,7 @@ from memo_assets.analysis.sweeps import tells_apart
 from memo_assets.config import Study
 from memo_assets.config.protection import EARLY_STOPPING, NO_PROTECTION
 from memo_assets.measures.evaluation import evaluate
-from memo_assets.store.matrices import membership, pool_ids, shadows_at
+from memo_assets.store.matrices import pool_ids, shadows_at
 from memo_assets.study_protections import ProtectedStudy
 
 PROTECTED, LEFT, ALL = "protected", "left", "all"
@@ -176,9 +176,9 @@ def _rows(
     """One row a group of a study at a checkpoint."""
     models = study.shadows.models
     test = shadows_at(connection, study.name, epoch, models, part="test").gaps
-    right = shadows_at(connection, study.name, epoch, models).gaps > 0
-    accuracies, inside = (test > 0).mean(axis=1), membership(connection, study.name, models)
-    attacked = attack_outputs(connection, study, epoch).loo
+    outputs = attack_outputs(connection, study, epoch)
+    right, inside, attacked = outputs.gaps > 0, outputs.in_train, outputs.loo
+    accuracies = (test > 0).mean(axis=1)
     now = {
         target: _scores(connection, study, target, epoch)["score"].to_numpy() >= base.thresholds[target]
         for target in base.thresholds

@@ -142,8 +142,8 @@ def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool
 
     fixed_sd = np.empty((2, 0))
     if fixed_variance:
-        by_model = np.ascontiguousarray(values.swapaxes(0, 1), dtype=np.float64)
-        fixed_sd = np.stack([_pooled_sd(by_model, side.T) for side in (~member, member)])
+        by_model = values.swapaxes(0, 1)
+        fixed_sd = np.stack([pooled_sds(by_model, side.T) for side in (~member, member)])
     found = np.empty(member.shape)
     loops.leave_one_out(values, member, fixed_sd, found)
     return found
@@ -195,6 +195,26 @@ def _log_density(scores: np.ndarray, mean: np.ndarray, sd: np.ndarray | float) -
     return -np.log(spread) - 0.5 * ((scores - mean) / spread) ** 2
 
 
+def pooled_sds(by_model: np.ndarray, member: np.ndarray) -> np.ndarray:
+    """For each model, the standard deviation of a group of scores of all other models, over all samples.
+
+    Args:
+        by_model: [S, N, ...].
+        member: bool [S, N], the group.
+
+    Returns:
+        float64 [S], unbiased; nan below two scores.
+    """
+    moments = []
+    for of_model, inside in zip(by_model, member, strict=True):
+        scores = of_model[inside].astype(np.float64)
+        mean = scores.mean() if scores.size else 0.0
+        moments.append(
+            _Moments(np.array(float(scores.size)), np.array(mean), np.array(((scores - mean) ** 2).sum()))
+        )
+    return np.array([others.sd() for others in _leave_one_out(moments)])
+
+
 @dataclass(frozen=True)
 class _Moments:
     """Count, mean and sum of squared deviations of a set of scores."""
@@ -230,15 +250,3 @@ def _leave_one_out(moments: list[_Moments]) -> list[_Moments]:
         others.append(earlier.merge(after))
         after = of_model.merge(after)
     return others[::-1]
-
-
-def _pooled_sd(by_model: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """For each model, the sd of all member scores [S, N, A] of the other models, as [S]."""
-    moments = []
-    for of_model, inside in zip(by_model, member, strict=True):
-        scores = of_model[inside]
-        mean = scores.mean() if scores.size else 0.0
-        moments.append(
-            _Moments(np.array(float(scores.size)), np.array(mean), np.array(((scores - mean) ** 2).sum()))
-        )
-    return np.array([others.sd() for others in _leave_one_out(moments)])

@@ -6,10 +6,25 @@ attack: `lira.py`, `attacks.py`, `population.py`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+
+_VALUES = 1_000_000
+
+
+def sample_blocks(n_models: int, n_samples: int) -> Iterator[slice]:
+    """Ranges of samples to look at one after another, so that passes and copies take the same memory for any S and N.
+
+    Args:
+        n_models: S.
+        n_samples: N.
+    """
+    step = max(1, _VALUES // n_models)
+    for start in range(0, n_samples, step):
+        yield slice(start, min(start + step, n_samples))
 
 
 def shadow_arrays(

@@ -1,8 +1,10 @@
 """Warehouse rows as matrices: models x samples, in the order of split seed and sample_id.
 
-What belongs here: reading slices of `logits` and `split_masks` into numpy arrays, and refusing incomplete ones.
+What belongs here: reading slices of `logits` and `split_masks` into numpy arrays, and refusing incomplete ones. Rows are read
+some models at a time, so that a matrix takes its own size and little else, however many models there are.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,14 +13,16 @@ import numpy as np
 
 from memo_assets.store.tables import WarehouseError
 
+_ROWS = 2_000_000  # read at a time
+
 
 @dataclass(frozen=True)
 class Shadows:
     """Outputs of all models on the samples of one part (pool or test) at one checkpoint.
 
     Attributes:
-        gaps: float64 [S, N], logit gaps.
-        losses: float64 [S, N], nats.
+        gaps: float32 [S, N], logit gaps as they are stored.
+        losses: float32 [S, N], nats.
     """
 
     gaps: np.ndarray
@@ -70,17 +74,21 @@ def membership(connection: duckdb.DuckDBPyConnection, study: str, n_models: int)
         WarehouseError: a model has no training samples in the warehouse, or some that are not in the pool.
     """
     ids = pool_ids(connection, study)
-    query = "SELECT split_seed, sample_id FROM split_masks WHERE study = ? AND split_seed < ?"
-    rows = connection.execute(query, [study, n_models]).fetchnumpy()
-    strange = ~np.isin(rows["sample_id"], ids)
-    if strange.any():
-        seeds = np.unique(rows["split_seed"][strange])
+    query = (
+        "SELECT split_seed, sample_id FROM split_masks WHERE study = ? AND split_seed >= ? AND split_seed < ?"
+    )
+    inside, strangers = np.zeros((n_models, len(ids)), dtype=bool), {}
+    for first, end in _models_at_a_time(n_models, len(ids)):
+        rows = connection.execute(query, [study, first, end]).fetchnumpy()
+        seeds, samples = np.asarray(rows["split_seed"]), np.asarray(rows["sample_id"])
+        known = np.isin(samples, ids)
+        inside[seeds[known], np.searchsorted(ids, samples[known])] = True
+        strangers |= dict(zip(seeds[~known].tolist(), samples[~known].tolist(), strict=True))
+    if strangers:
         raise WarehouseError(
-            f"study {study}: the split masks of seeds {seeds[:10].tolist()} ({len(seeds)} in all) name samples that "
-            f"are not in the pool, such as {rows['sample_id'][strange][0]}; materialize split_masks and shadow_logits"
+            f"study {study}: the split masks of seeds {sorted(strangers)[:10]} ({len(strangers)} in all) name samples that "
+            f"are not in the pool, such as {next(iter(strangers.values()))}; materialize split_masks and shadow_logits"
         )
-    inside = np.zeros((n_models, len(ids)), dtype=bool)
-    inside[rows["split_seed"], np.searchsorted(ids, rows["sample_id"])] = True
     empty = np.flatnonzero(~inside.any(axis=1))
     if len(empty):
         raise WarehouseError(
@@ -104,26 +112,27 @@ def shadows_at(
     """
     n = len(_ids(connection, study, part))
     query = """
-        SELECT split_seed, logit_gap::DOUBLE AS gap, loss::DOUBLE AS loss
+        SELECT split_seed, logit_gap AS gap, loss
         FROM logits JOIN samples USING (study, sample_id)
-        WHERE study = ? AND epoch = ? AND split_seed < ? AND part = ?
+        WHERE study = ? AND epoch = ? AND split_seed >= ? AND split_seed < ? AND part = ?
         ORDER BY split_seed, sample_id
     """
-    rows = connection.execute(query, [study, epoch, n_models, part]).fetchnumpy()
-    _require_complete(
-        np.asarray(rows["split_seed"]),
-        n_models,
-        n,
-        f"study {study}, epoch {epoch:g}",
-        f"just one row per {part} sample ({n})",
-    )
-    return Shadows(*(np.asarray(rows[name]).reshape(n_models, n) for name in ("gap", "loss")))
+    found = Shadows(*(np.empty((n_models, n), np.float32) for _ in range(2)))
+    counts = np.zeros(n_models, np.int64)
+    for first, end in _models_at_a_time(n_models, n):
+        rows = connection.execute(query, [study, epoch, first, end, part]).fetchnumpy()
+        counts += np.bincount(np.asarray(rows["split_seed"]), minlength=n_models)
+        if (counts[first:end] == n).all():
+            found.gaps[first:end] = np.asarray(rows["gap"]).reshape(-1, n)
+            found.losses[first:end] = np.asarray(rows["loss"]).reshape(-1, n)
+    _require_complete(counts, n, f"study {study}, epoch {epoch:g}", f"just one row per {part} sample ({n})")
+    return found
 
 
 def query_gaps_at(
     connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int, n_queries: int
 ) -> np.ndarray:
-    """float64 [S, N, A], logit gaps of all models on every query of the pool's images at one checkpoint.
+    """float32 [S, N, A], logit gaps of all models on every query of the pool's images at one checkpoint.
 
     Raises:
         WarehouseError: a model lacks queries, or has others than these.
@@ -131,22 +140,33 @@ def query_gaps_at(
     n = len(_ids(connection, study, "pool"))
     query = """
         SELECT split_seed, query_gaps FROM logits JOIN samples USING (study, sample_id)
-        WHERE study = $study AND epoch = $epoch AND split_seed < $models AND part = 'pool' AND len(query_gaps) = $queries
+        WHERE study = $study AND epoch = $epoch AND split_seed >= $first AND split_seed < $end AND part = 'pool'
+            AND len(query_gaps) = $queries
         ORDER BY split_seed, sample_id
     """
-    values = {"study": study, "epoch": epoch, "models": n_models, "queries": n_queries}
-    rows = connection.sql(query, params=values).to_arrow_table()
+    found, counts = np.empty((n_models, n, n_queries), np.float32), np.zeros(n_models, np.int64)
+    for first, end in _models_at_a_time(n_models, n * n_queries):
+        values = {"study": study, "epoch": epoch, "first": first, "end": end, "queries": n_queries}
+        rows = connection.sql(query, params=values).to_arrow_table()
+        counts += np.bincount(rows.column("split_seed").to_numpy(), minlength=n_models)
+        if (counts[first:end] == n).all():
+            flat = rows.column("query_gaps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+            found[first:end] = flat.reshape(-1, n, n_queries)
     wanted = f"{n_queries} query gaps for every image of the pool"
-    _require_complete(
-        rows.column("split_seed").to_numpy(), n_models, n, f"study {study}, epoch {epoch:g}", wanted
-    )
-    flat = rows.column("query_gaps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-    return flat.astype(np.float64).reshape(n_models, n, n_queries)
+    _require_complete(counts, n, f"study {study}, epoch {epoch:g}", wanted)
+    return found
 
 
-def _require_complete(seeds: np.ndarray, n_models: int, n: int, where: str, wanted: str) -> None:
-    """Refuse rows, given by their split seeds, that are not n for each of the models."""
-    wrong = np.flatnonzero(np.bincount(seeds, minlength=n_models) != n)
+def _models_at_a_time(n_models: int, rows_of_each: int) -> Iterator[tuple[int, int]]:
+    """First split seed and the one after the last, of models whose rows are read together."""
+    step = max(1, _ROWS // max(rows_of_each, 1))
+    for first in range(0, n_models, step):
+        yield first, min(first + step, n_models)
+
+
+def _require_complete(counts: np.ndarray, n: int, where: str, wanted: str) -> None:
+    """Refuse numbers of rows [S] that are not n for each of the models."""
+    wrong = np.flatnonzero(counts != n)
     if len(wrong):
         raise WarehouseError(
             f"{where}: seeds {wrong[:10].tolist()} ({len(wrong)} in all) have not {wanted}; materialize logits and "

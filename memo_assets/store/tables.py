@@ -21,7 +21,7 @@ from memo_assets.store.schema import TABLES, ddl
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
 
 ROW_GROUPS_MEMORY = "500MB"
-"""Enough for a load of any size of tables without an index: it is written out in row groups as it goes."""
+"""Enough to load or to read any number of models, some at a time: tables are written and read in row groups."""
 
 
 class WarehouseError(RuntimeError):
@@ -47,14 +47,20 @@ def connect(read_only: bool = True) -> duckdb.DuckDBPyConnection:
 
 
 @contextlib.contextmanager
-def reading() -> Iterator[duckdb.DuckDBPyConnection]:
+def reading(*, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]:
     """A read-only connection that is closed at the end of the block.
+
+    Args:
+        memory: how much of the file DuckDB keeps in memory, such as ROW_GROUPS_MEMORY; by default it fills up to four fifths
+            of the machine's memory.
 
     Raises:
         WarehouseError: there is no warehouse yet, it cannot be opened, or what is read of it is damaged.
     """
     connection = connect()
     try:
+        if memory is not None:
+            connection.execute("SET memory_limit = ?", [memory])
         yield connection
     except duckdb.Error as error:
         if _tells_of_damage(error) or isinstance(error, duckdb.IOException):

@@ -9,7 +9,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from memo_assets.analysis.frames import Subject, label_scores
-from memo_assets.analysis.labels import memorization
+from memo_assets.analysis.labels import memorization, population_memorization
 from memo_assets.analysis.stability import (
     advice,
     attack_agreement,
@@ -18,8 +18,9 @@ from memo_assets.analysis.stability import (
     stability_verdict,
 )
 from memo_assets.config import Study
-from memo_assets.measures.attacks import ATTACKS, rmia
+from memo_assets.measures.attacks import ATTACKS
 from memo_assets.measures.lira import log_lira
+from memo_assets.measures.rmia import rmia
 from memo_assets_tests.analysis.shadow_study import (
     EPOCHS,
     IDS,
@@ -92,6 +93,17 @@ def test_scores_of_all_attacks_are_kept_whatever_the_study_chooses(connection: d
     np.testing.assert_array_equal(kept.loc["rmia", "memorized"], own["memorized"])
     lira = kept.loc["online_lira"]
     np.testing.assert_array_equal(lira["memorized"], lira["score"] >= lira["score"].quantile(0.9))
+
+
+def test_blocks_of_models_and_samples_change_no_bit(
+    connection: duckdb.DuckDBPyConnection, monkeypatch: pytest.MonkeyPatch
+):
+    whole = (*memorization(connection, settings()), population_memorization(connection, settings()))
+    monkeypatch.setattr("memo_assets.store.matrices._ROWS", 3 * POOL)
+    monkeypatch.setattr("memo_assets.measures.shadows._VALUES", 7 * MODELS)
+    again = (*memorization(connection, settings()), population_memorization(connection, settings()))
+    for one, other in zip(whole, again, strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
 def test_eta_marks_scores_and_the_other_attacks_as_many(connection: duckdb.DuckDBPyConnection):

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from memo_assets.config.recipe import AttackName
-from memo_assets.measures.attacks import ATTACKS, Outputs, log_lira_fixed_variance, log_lira_offline, rmia
+from memo_assets.measures.attacks import ATTACKS, Outputs, scores_of
 from memo_assets.measures.lira import log_lira, log_lira_loo
+from memo_assets.measures.lira_variants import log_lira_fixed_variance, log_lira_offline
+from memo_assets.measures.rmia import rmia
+from memo_assets.measures.shadows import sample_blocks
 
 CIFAR = np.load(Path(__file__).parents[1] / "oracles" / "cifar.npz")
 SEEDS = st.integers(0, 2**32 - 1)
@@ -249,3 +252,25 @@ class TestAllAttacks:
         for target in range(8):
             found, trained = ATTACKS["loo_lira"].scores(outputs, target), outputs.in_train[target]
             np.testing.assert_array_equal(found[trained], ratios[trained, target])
+
+    @pytest.mark.parametrize("values", [8, 40])
+    def test_blocks_of_samples_change_no_bit(self, monkeypatch, values):
+        outputs, targets = outputs_of(5), [0, 3, 7]
+        gaps, losses, of_test = (
+            part.astype(np.float32) for part in (outputs.gaps, outputs.losses, outputs.population_losses)
+        )
+        queries = gaps[:, :, None].repeat(2, axis=2)
+        single = Outputs(gaps, losses, of_test, outputs.in_train, queries)
+        whole = scores_of(list(ATTACKS.values()), single, targets)
+        monkeypatch.setattr("memo_assets.measures.shadows._VALUES", values)
+        assert len(list(sample_blocks(*outputs.gaps.shape))) > 2
+        np.testing.assert_array_equal(scores_of(list(ATTACKS.values()), single, targets), whole)
+        for i, target in enumerate(targets):
+            for j, attack in enumerate(ATTACKS.values()):
+                np.testing.assert_array_equal(attack.scores(single, target), whole[i, j])
+
+    def test_a_target_without_training_samples_is_refused(self):
+        outputs = outputs_of(6)
+        outputs.in_train[3] = False
+        with pytest.raises(ValueError, match="target model 3 was trained on none"):
+            scores_of(list(ATTACKS.values()), outputs, [0, 3])

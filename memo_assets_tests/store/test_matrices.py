@@ -16,8 +16,10 @@ from memo_assets.store.tables import WarehouseError, publish, reading
 from .small_study import loss, write_logits, write_study
 
 
-@pytest.fixture
-def layout(warehouse: Path) -> Layout:
+@pytest.fixture(params=[2_000_000, 3])
+def layout(warehouse: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Layout:
+    """Two models in the warehouse; read both at once, and one after the other."""
+    monkeypatch.setattr("memo_assets.store.matrices._ROWS", request.param)
     layout = Layout(warehouse, "s")
     write_study(layout)
     load(layout, [0, 1])
@@ -50,7 +52,7 @@ def test_outputs_of_all_models_at_one_checkpoint(layout: Layout) -> None:
     with reading() as connection:
         shadows = shadows_at(connection, "s", 1.0, 2)
         first = shadows_at(connection, "s", 0.0, 2)
-    assert shadows.losses.dtype == np.float64
+    assert shadows.losses.dtype == np.float32
     assert shadows.losses.tolist() == [[loss(seed, 1, sample) for sample in range(3)] for seed in range(2)]
     assert shadows.gaps.tolist() == [[2.0, 2.0, 2.0]] * 2
     assert first.gaps.tolist() == [[-2.0, -2.0, -2.0]] * 2
