@@ -4,6 +4,11 @@ What belongs here: the one description of the warehouse, from which the DDL, the
 schema shown in the web UI and the documentation are made. What does not: queries.
 """
 
+import hashlib
+from functools import cache
+
+import duckdb
+
 from memo_assets.store.analysis_tables import ANALYSIS_TABLES
 from memo_assets.store.comparison_tables import COMPARISON_TABLES
 from memo_assets.store.computed_tables import COMPUTED_TABLES
@@ -24,6 +29,34 @@ def tables_of(asset: str) -> tuple[str, ...]:
         asset: name of an asset within its study.
     """
     return tuple(table.name for table in TABLES.values() if table.asset == asset)
+
+
+def ensure_schema(connection: duckdb.DuckDBPyConnection) -> None:
+    """Run `ddl` on a database that another version has made, or that lacks a table, view or column; else do nothing.
+
+    The statements are hundreds, and take longer than many a load. The macro `schema_version` of the database tells which
+    were run last.
+
+    Args:
+        connection: on the database, for writing.
+    """
+    version = _version()
+    known = connection.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = 'schema_version'")
+    if known.fetchone() and connection.execute("SELECT schema_version()").fetchone() == (version,):
+        there = set(connection.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall())
+        if there >= {
+            (name, column.name) for name, made in (TABLES | VIEWS).items() for column in made.columns
+        }:
+            return
+    for statement in ddl():
+        connection.execute(statement)
+    connection.execute(f"CREATE OR REPLACE MACRO schema_version() AS '{version}'")
+    connection.execute("COMMENT ON MACRO schema_version IS 'Hash of the statements that made this schema.'")
+
+
+@cache
+def _version() -> str:
+    return hashlib.sha256("\n".join(ddl()).encode()).hexdigest()[:16]
 
 
 def ddl() -> list[str]:

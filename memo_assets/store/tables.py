@@ -16,7 +16,7 @@ from pathlib import Path
 import duckdb
 
 from memo_assets.store.layout import database_path
-from memo_assets.store.schema import TABLES, ddl
+from memo_assets.store.schema import TABLES, ensure_schema
 
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
 
@@ -116,8 +116,7 @@ def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyCon
             try:
                 if memory is not None:
                     connection.execute("SET memory_limit = ?", [memory])
-                for statement in ddl():
-                    connection.execute(statement)
+                ensure_schema(connection)
                 connection.execute("BEGIN TRANSACTION")
                 yield connection
                 connection.execute("COMMIT")

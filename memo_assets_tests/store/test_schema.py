@@ -120,6 +120,29 @@ def test_a_warehouse_of_an_earlier_version_gains_new_columns() -> None:
     assert {name for (name,) in columns} == {column.name for column in TABLES["memorization"].columns}
 
 
+def test_a_load_runs_the_statements_again_only_where_the_database_is_not_as_they_leave_it(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran: list[list[str]] = []
+    monkeypatch.setattr("memo_assets.store.schema.ddl", lambda: ran.append(ddl()) or ran[-1])
+    with publish():
+        pass
+    assert ran == []
+    for damage in (
+        "DROP VIEW predictions",
+        "ALTER TABLE logits DROP COLUMN loss",
+        "CREATE OR REPLACE MACRO schema_version() AS 'of an earlier version'",
+        "DROP MACRO schema_version",
+    ):
+        with publish() as connection:
+            connection.execute(damage)
+        ran.clear()
+        with publish():
+            pass
+        assert len(ran) == 1, damage
+        assert ask("SELECT count(*) FROM predictions, (SELECT loss FROM logits LIMIT 1)") != [(0,)], damage
+
+
 def test_predictions(filled: Path) -> None:
     query = "SELECT sample_id, predicted_index, fits_given, is_correct FROM predictions WHERE split_seed = 0 AND epoch = ? ORDER BY 1"
     # Given labels are 1, 1, 2, 0, true ones 0, 1, 2, 0; at first every model answers with option 0.
