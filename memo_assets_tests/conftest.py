@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine, event
 from xdist.scheduler import LoadFileScheduling
 
 # Tests that look at the demo studies, which are made once a process.
@@ -46,6 +47,18 @@ def own_studies(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def quick_disk() -> Iterator[None]:
+    """SQLite need not survive a power cut in a test: no waiting for the disk at every event."""
+
+    def hurry(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA synchronous=OFF")
+
+    event.listen(Engine, "connect", hurry)
+    yield
+    event.remove(Engine, "connect", hurry)
+
+
 @pytest.fixture(autouse=True)
 def own_umask() -> Iterator[None]:
     """The umask of a usual shell, whatever a command called in this process has made of it."""
@@ -62,3 +75,9 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MEMO_WAREHOUSE", str(folder))
     monkeypatch.setenv("DAGSTER_HOME", str(folder / "dagster_home"))
     return folder
+
+
+@pytest.fixture
+def no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No browser for PNGs, which take seconds: for tests of whole studies that do not look at pictures."""
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))

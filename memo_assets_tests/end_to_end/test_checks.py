@@ -13,7 +13,7 @@ from memo_assets.pipeline import RunFailed, bring_up_to_date
 from memo_assets_tests.end_to_end.conftest import Recorder, changed
 from memo_assets_tests.end_to_end.test_redo import tiny
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def test_weights_that_training_did_not_change_stop_the_study_until_they_do(

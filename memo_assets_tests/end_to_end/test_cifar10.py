@@ -26,7 +26,7 @@ from memo_assets_tests.data.pictures import picture, save_pictures
 from memo_assets_tests.end_to_end.conftest import Recorder
 from memo_assets_tests.models.plain_wide_resnet import Plain
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

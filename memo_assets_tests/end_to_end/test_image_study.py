@@ -21,7 +21,7 @@ from memo_assets_tests.data.pictures import colours, save_pictures, settings
 from memo_assets_tests.end_to_end.conftest import Recorder
 from memo_assets_tests.studies import DIGITS, study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def test_a_study_of_pictures_runs_from_raw_data_to_report(

@@ -31,7 +31,7 @@ from memo_assets_tests.models.small_models import save_small_model
 from memo_assets_tests.paper_studies import SAVE, toy
 from memo_assets_tests.studies import write_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def _made(name: str, folder: Path) -> Study:

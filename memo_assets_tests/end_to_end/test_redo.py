@@ -25,7 +25,7 @@ from memo_assets.store.layout import Layout
 from memo_assets.study import load_study
 from memo_assets_tests.end_to_end.conftest import Recorder, changed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 Run = Callable[[Study, dg.DagsterInstance], int]
 
 # Enough steps that a kill finds the training running.

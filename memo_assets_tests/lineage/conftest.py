@@ -3,29 +3,15 @@
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pytest
-from sqlalchemy import Engine, event
 
 from memo_assets.config import Study
 from memo_assets.instance import open_instance
 from memo_assets.study import load_study
 from memo_assets_tests.lineage.cheap import Words, attributes, run, state_of
 from memo_assets_tests.studies import write_study
-
-
-@pytest.fixture(scope="session", autouse=True)
-def quick_disk() -> Iterator[None]:
-    """SQLite need not survive a power cut in a test: no waiting for the disk at every event."""
-
-    def hurry(connection: Any, record: Any) -> None:
-        connection.execute("PRAGMA synchronous=OFF")
-
-    event.listen(Engine, "connect", hurry)
-    yield
-    event.remove(Engine, "connect", hurry)
 
 
 def _use(folder: Path, patch: pytest.MonkeyPatch) -> None:

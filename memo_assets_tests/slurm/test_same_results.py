@@ -18,7 +18,7 @@ from memo_assets.study import load_study
 from memo_assets_tests.end_to_end.conftest import Recorder, changed
 from memo_assets_tests.slurm.conftest import Lab
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 def cities() -> Study:

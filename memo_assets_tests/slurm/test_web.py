@@ -18,7 +18,7 @@ from memo_assets_tests.compute.small_items import small_study
 from memo_assets_tests.slurm.conftest import LONG, Lab
 from memo_assets_tests.web import Web
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("no_pictures")]
 
 
 @pytest.fixture
