@@ -3,8 +3,8 @@
     python -m benchmarks.load [--seeds 100 300 1000] [--samples 10000] [--epochs 10] [--out FILE]
 
 Made-up logits are written as workers leave them, in a warehouse in a temporary folder (TMPDIR says where). Then every step
-runs as its asset does, in a process of its own: load into the warehouse, labels, population, predictors, evaluation, one
-figure. A process tells its seconds without imports, and the kernel's high-water mark of its resident memory; `psutil` watches
+runs as its asset does, in a process of its own: load into the warehouse, labels, their stability, population, predictors,
+evaluation, one figure. A process tells its seconds without imports, and the kernel's high-water mark of its resident memory; `psutil` watches
 from outside what all processes of the step hold together. Sizes come one after another, each in a warehouse of its own.
 """
 
@@ -35,7 +35,7 @@ from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.store.files import read_json, write_bytes, write_json, write_parquet
 from memo_assets.store.layout import WAREHOUSE_VARIABLE, Layout, database_path, warehouse_dir
 from memo_assets.store.load import load_block, load_parquet, load_samples
-from memo_assets.store.tables import ROW_GROUPS_MEMORY, publish, reading
+from memo_assets.store.tables import MATRICES_MEMORY, ROW_GROUPS_MEMORY, publish, reading
 
 OPTIONS, LAYERS, BLOCK = ["a", "b", "c", "d"], 2, 25
 
@@ -127,16 +127,25 @@ def labels(study: Study, layout: Layout) -> None:
     """Scores of all attacks on the audited model at all checkpoints."""
     from memo_assets.analysis.labels import memorization
 
-    with reading(memory=ROW_GROUPS_MEMORY) as connection:
+    with reading(memory=MATRICES_MEMORY) as connection:
         frame, scores = memorization(connection, study)
     _put(layout, {"memorization": frame, "memorization_scores": scores})
+
+
+def stability(study: Study, layout: Layout) -> None:
+    """How labels settle with more models."""
+    from memo_assets.analysis.stability import label_stability
+
+    with reading(memory=MATRICES_MEMORY) as connection:
+        frame = label_stability(connection, study)
+    _put(layout, {"label_stability": frame})
 
 
 def population(study: Study, layout: Layout) -> None:
     """Measures over all models."""
     from memo_assets.analysis.labels import population_memorization
 
-    with reading(memory=ROW_GROUPS_MEMORY) as connection:
+    with reading(memory=MATRICES_MEMORY) as connection:
         frame = population_memorization(connection, study)
     _put(layout, {"population_memorization": frame})
 
@@ -174,6 +183,7 @@ def figure(study: Study, layout: Layout) -> None:
 STEPS: dict[str, Callable[[Study, Layout], None]] = {
     "load": load,
     "labels": labels,
+    "stability": stability,
     "population": population,
     "predictors": predictors,
     "evaluation": evaluation,

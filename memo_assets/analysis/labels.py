@@ -12,7 +12,7 @@ from memo_assets.measures.attacks import ATTACKS, Outputs, scores_of
 from memo_assets.measures.evaluation import memorized_labels
 from memo_assets.measures.population import population
 from memo_assets.measures.shadows import sample_blocks
-from memo_assets.store.matrices import membership, pool_ids, query_gaps_at, shadows_at
+from memo_assets.store.matrices import Shadows, membership, pool_ids, query_gaps_at, shadows_at
 
 CLIP = 100.0
 
@@ -37,30 +37,39 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
     in `measures.attacks`.
     """
     ids, labels, scores = pool_ids(connection, study.name), [], []
-    epochs = study.training.checkpoints
-    for epoch in epochs:
-        outputs = attack_outputs(connection, study, epoch)
-        of_targets = scores_of(list(ATTACKS.values()), outputs, study.shadows.audited)
-        for target, of_attacks in zip(study.shadows.audited, of_targets, strict=True):
-            member = outputs.in_train[target]
-            found = {name: scores[member] for name, scores in zip(ATTACKS, of_attacks, strict=True)}
-            frame = _labels(study, found, outputs.in_train[:, member].sum(axis=0) - 1)
-            if epoch == epochs[-1]:
-                _require_both(study, target, frame)
-            share = float(frame["memorized"].mean())
-            keys = {"target_seed": np.int32(target), "epoch": epoch, "sample_id": ids[member]}
-            labels.append(pd.DataFrame(keys).join(frame))
-            scores += [
-                pd.DataFrame(
-                    {**keys, "attack": name, "score": values, "memorized": _top(study, name, values, share)}
-                )
-                for name, values in found.items()
-            ]
+    for epoch in study.training.checkpoints:
+        for frame, of_attacks in _at_epoch(connection, study, epoch, ids):
+            labels.append(frame)
+            scores += of_attacks
     order = ["target_seed", "epoch", "sample_id"]
     return (
         pd.concat(labels).sort_values(order, ignore_index=True),
         pd.concat(scores).sort_values(["target_seed", "epoch", "attack", "sample_id"], ignore_index=True),
     )
+
+
+def _at_epoch(
+    connection: duckdb.DuckDBPyConnection, study: Study, epoch: float, ids: np.ndarray
+) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:
+    """Labels, and scores by attack, of every target at one checkpoint, whose outputs are let go afterwards."""
+    outputs, found = attack_outputs(connection, study, epoch), []
+    of_targets = scores_of(list(ATTACKS.values()), outputs, study.shadows.audited)
+    for target, of_attacks in zip(study.shadows.audited, of_targets, strict=True):
+        member = outputs.in_train[target]
+        by_name = {name: scores[member] for name, scores in zip(ATTACKS, of_attacks, strict=True)}
+        frame = _labels(study, by_name, outputs.in_train[:, member].sum(axis=0) - 1)
+        if epoch == study.training.checkpoints[-1]:
+            _require_both(study, target, frame)
+        share = float(frame["memorized"].mean())
+        keys = {"target_seed": np.int32(target), "epoch": epoch, "sample_id": ids[member]}
+        frames = [
+            pd.DataFrame(
+                {**keys, "attack": name, "score": values, "memorized": _top(study, name, values, share)}
+            )
+            for name, values in by_name.items()
+        ]
+        found.append((pd.DataFrame(keys).join(frame), frames))
+    return found
 
 
 def attack_outputs(connection: duckdb.DuckDBPyConnection, study: Study, epoch: float) -> Outputs:
@@ -147,9 +156,15 @@ def population_memorization(connection: duckdb.DuckDBPyConnection, study: Study)
     ids, inside = pool_ids(connection, study.name), membership(connection, study.name, models)
     frames = []
     for epoch in study.training.checkpoints:
-        shadows = shadows_at(connection, study.name, epoch, models)
-        for part in sample_blocks(models, len(ids)):
-            gaps, losses = (values[:, part].astype(np.float64) for values in (shadows.gaps, shadows.losses))
-            measures = population(gaps, losses, inside[:, part])
-            frames.append(pd.DataFrame({"epoch": epoch, "sample_id": ids[part], **measures}))
+        frames += _population_at(shadows_at(connection, study.name, epoch, models), inside, epoch, ids)
     return pd.concat(frames, ignore_index=True)
+
+
+def _population_at(shadows: Shadows, inside: np.ndarray, epoch: float, ids: np.ndarray) -> list[pd.DataFrame]:
+    """Measures of the samples at one checkpoint, by block of samples."""
+    frames = []
+    for part in sample_blocks(*inside.shape):
+        gaps, losses = (values[:, part].astype(np.float64) for values in (shadows.gaps, shadows.losses))
+        measures = population(gaps, losses, inside[:, part])
+        frames.append(pd.DataFrame({"epoch": epoch, "sample_id": ids[part], **measures}))
+    return frames

@@ -17,13 +17,13 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     @study_asset(study, "memorization", pool=POOL)
     def memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.analysis.labels import memorization as compute
-        from memo_assets.store.tables import ROW_GROUPS_MEMORY, reading
+        from memo_assets.store.tables import MATRICES_MEMORY, reading
 
         if study.shadows.models < 33:
             context.log.warning(
                 f"{study.shadows.models} models: with fewer than 33 a sample's label depends on chance; raise shadows.models"
             )
-        with reading(memory=ROW_GROUPS_MEMORY) as connection:
+        with reading(memory=MATRICES_MEMORY) as connection:
             frame, scores = compute(connection, study)
         version = publish_tables(context, study, {"memorization": frame, "memorization_scores": scores})
         last = frame[frame["epoch"] == frame["epoch"].max()]
@@ -42,9 +42,9 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         from memo_assets.analysis.frames import Subject
         from memo_assets.analysis.stability import advice, stability_points, stability_verdict
         from memo_assets.analysis.stability import label_stability as compute
-        from memo_assets.store.tables import ROW_GROUPS_MEMORY, reading
+        from memo_assets.store.tables import MATRICES_MEMORY, reading
 
-        with reading(memory=ROW_GROUPS_MEMORY) as connection:
+        with reading(memory=MATRICES_MEMORY) as connection:
             frame = compute(connection, study)
         version = publish_tables(context, study, {"label_stability": frame})
         with reading() as connection:
@@ -77,9 +77,9 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     @study_asset(study, "population_memorization", pool=POOL)
     def population_memorization(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
         from memo_assets.analysis.labels import population_memorization as compute
-        from memo_assets.store.tables import ROW_GROUPS_MEMORY, reading
+        from memo_assets.store.tables import MATRICES_MEMORY, reading
 
-        with reading(memory=ROW_GROUPS_MEMORY) as connection:
+        with reading(memory=MATRICES_MEMORY) as connection:
             frame = compute(connection, study)
         version = publish_tables(context, study, {"population_memorization": frame})
         last = frame[frame["epoch"] == frame["epoch"].max()]

@@ -21,7 +21,10 @@ from memo_assets.store.schema import TABLES, ensure_schema
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
 
 ROW_GROUPS_MEMORY = "500MB"
-"""Enough to load or to read any number of models, some at a time: tables are written and read in row groups."""
+"""Enough for a load of any size of tables without an index: it is written out in row groups as it goes."""
+
+MATRICES_MEMORY = "250MB"
+"""Enough to read the outputs of any number of models into matrices, some models at a time."""
 
 
 class WarehouseError(RuntimeError):
@@ -51,7 +54,7 @@ def reading(*, memory: str | None = None) -> Iterator[duckdb.DuckDBPyConnection]
     """A read-only connection that is closed at the end of the block.
 
     Args:
-        memory: how much of the file DuckDB keeps in memory, such as ROW_GROUPS_MEMORY; by default it fills up to four fifths
+        memory: how much of the file DuckDB keeps in memory, such as MATRICES_MEMORY; by default it fills up to four fifths
             of the machine's memory.
 
     Raises:
