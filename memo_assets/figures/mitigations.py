@@ -1,6 +1,7 @@
 """Protected variants beside their study: what an attack still tells, against test accuracy."""
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,11 @@ _GROUPS = {
     "all": ("All samples", INK),
 }
 _ROW_HEIGHT, _MARGINS = 420, 230
+
+# Pixels, about: what a plot shows without and beyond its values, half a marker, a line of a label, a character of it.
+_PLOT, _BEYOND, _MARKER, _LINE, _CHARACTER = np.array([430.0, 310.0]), 20.0, 6.0, 15.0, 6.5
+_VERTICAL = ((-1, "top"), (1, "bottom"), (0, "middle"))
+_HORIZONTAL = ((0, "center"), (1, "right"), (-1, "left"))
 
 
 def mitigations(points: pd.DataFrame, *, title: str, missing: Sequence[str]) -> go.Figure:
@@ -67,12 +73,13 @@ def _trade_off(figure: go.Figure, rows: pd.DataFrame, row: int) -> None:
     """The point of each protection; the study itself is a diamond, with lines through it to compare with."""
     itself = (rows["mitigation"] == "none").to_numpy()
     symbols = np.where(itself, "diamond", "circle").tolist()
+    sd = rows["test_accuracy_sd"].to_numpy(dtype=np.float64)
     texts = [_label(name, epsilon) for name, epsilon in zip(rows["mitigation"], rows["epsilon"], strict=True)]
     accuracy, auc = (rows[name].to_numpy(dtype=np.float64) for name in ("test_accuracy", "attack_auc"))
     figure.add_scatter(
         x=accuracy, y=auc, mode="markers+text", text=texts, textfont={"size": 12}, showlegend=False,
-        textposition=_positions(accuracy, auc), error_x={
-            "type": "data", "array": rows["test_accuracy_sd"].to_numpy(), "color": "#b8c1ca", "thickness": 1,
+        textposition=_positions(accuracy, auc, sd, texts), error_x={
+            "type": "data", "array": sd, "color": "#b8c1ca", "thickness": 1,
         },
         marker={"size": 11, "symbol": symbols, "color": np.where(itself, MUTED, INK).tolist()},
         hovertemplate="%{text}<br>test accuracy %{x:.1%}<br>AUC %{y:.3f}<extra></extra>", row=row, col=1,
@@ -115,21 +122,37 @@ def _label(name: str, epsilon: float) -> str:
     return str(name) if pd.isna(epsilon) else f"{name}, ε {epsilon:.3g}"
 
 
-def _positions(x: np.ndarray, y: np.ndarray) -> list[str]:
-    """Where each label stands: beside its point, away from the nearest other point."""
-    if not len(x):
-        return []
-    spans = [float(np.nanmax(values) - np.nanmin(values)) or 1.0 for values in (x, y)]
+def _positions(x: np.ndarray, y: np.ndarray, sd: np.ndarray, texts: Sequence[str]) -> list[str]:
+    """Where each label stands: beside its point, where it covers least of points and of labels placed before it."""
+    points = np.stack([_pixels(x, np.nan_to_num(sd), _PLOT[0]), _pixels(y, 0, _PLOT[1])], axis=1)
+    taken = [np.concatenate([point - _MARKER, point + _MARKER]) for point in points]
     places = []
-    for here in range(len(x)):
-        across, up = (x - x[here]) / spans[0], (y - y[here]) / spans[1]
-        distance = np.hypot(across, up)
-        distance[here] = np.inf
-        nearest = int(np.nanargmin(distance)) if np.isfinite(distance).any() else here
-        vertical = "bottom" if up[nearest] > 0 else "top"
-        edge = (x[here] - np.nanmin(x)) / spans[0]
-        places.append(f"{vertical} {'right' if edge < 0.25 else 'left' if edge > 0.75 else 'center'}")
+    for point, text in zip(points, texts, strict=True):
+        width, boxes = _CHARACTER * len(text), {}
+        for (down, vertical), (right, horizontal) in product(_VERTICAL, _HORIZONTAL):
+            if (down, right) != (0, 0):
+                shift = np.array([right * (width / 2 + _MARKER), -down * (_LINE / 2 + _MARKER)])
+                middle = point + shift
+                half = np.array([width, _LINE]) / 2
+                boxes[f"{vertical} {horizontal}"] = np.concatenate([middle - half, middle + half])
+        place = min(boxes, key=lambda name: _covered(boxes[name], taken))
+        taken.append(boxes[place])
+        places.append(place)
     return places
+
+
+def _pixels(values: np.ndarray, sd: np.ndarray | float, size: float) -> np.ndarray:
+    """About where a plot shows values that have error bars; 0 where there is none."""
+    low, high = np.nanmin(values - sd, initial=np.inf), np.nanmax(values + sd, initial=-np.inf)
+    return np.nan_to_num((values - low) / ((high - low) or 1.0) * size)
+
+
+def _covered(box: np.ndarray, taken: list[np.ndarray]) -> float:
+    """Area of a box (left, bottom, right, top) that lies on others or outside of the plot."""
+    others = np.stack(taken)
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    outside = np.maximum(-_BEYOND - box[:2], 0).sum() + np.maximum(box[2:] - _PLOT - _BEYOND, 0).sum()
+    return float(sides.clip(min=0).prod(axis=1).sum() + _LINE * outside)
 
 
 def _none(missing: Sequence[str]) -> str:

@@ -69,11 +69,12 @@ def killed(process: subprocess.Popen[str]) -> None:
 
 @long_form
 @pytest.mark.slow
+@pytest.mark.parametrize("draw", range(3))
 @pytest.mark.parametrize("whom", ["run", "daemon"])
 def test_a_killed_run_of_the_daemon_is_taken_up_by_the_command(
-    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whom: str
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whom: str, draw: int
 ) -> None:
-    there, draw = place(tmp_path, "tiny"), random.Random(whom)
+    there, moment = place(tmp_path, "tiny"), random.Random(f"{whom} {draw}").random()
     monkeypatch.setenv("MEMO_WAREHOUSE", str(there.warehouse))
     monkeypatch.setenv("DAGSTER_HOME", str(there.warehouse / "dagster_home"))
     monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "none"))
@@ -82,7 +83,7 @@ def test_a_killed_run_of_the_daemon_is_taken_up_by_the_command(
     try:
         web.launch_job("tiny__everything")
         web.wait_until(lambda: bool(workers_of(web.pid)), 180, every=0.1)
-        time.sleep(6 * draw.random())
+        time.sleep(6 * moment)
         (worker,) = workers_of(web.pid)
         run = worker.parent()
         assert run is not None
