@@ -22,13 +22,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not any(name in item.nodeid for name in _FIRST))
 
 
+# Folders whose tests share what is made once a process.
+_TOGETHER = ("audit", "automation", "faults", "lineage", "security")
+
+
 class _ByFile(LoadFileScheduling):
-    """The tests of a file go to one process, and so do all of the demo studies, and all of the finished warehouse to be broken."""
+    """The tests of a file go to one process, and so do all of the demo studies, and all of a folder that shares a warehouse."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::", 1)[0]
-        if "/faults/" in file:
-            return "faults"
+        folder = file.split("/")[-2]
+        if folder in _TOGETHER:
+            return folder
         return "demo" if file.endswith(_DEMO) else file
 
 
