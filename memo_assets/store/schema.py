@@ -6,8 +6,7 @@ schema shown in the web UI and the documentation are made. What does not: querie
 
 import hashlib
 from functools import cache
-
-import duckdb
+from typing import TYPE_CHECKING
 
 from memo_assets.store.analysis_tables import ANALYSIS_TABLES
 from memo_assets.store.comparison_tables import COMPARISON_TABLES
@@ -16,6 +15,9 @@ from memo_assets.store.description import Column, Table
 from memo_assets.store.loaded_tables import LOADED_TABLES
 from memo_assets.store.macros import MACROS
 from memo_assets.store.views import VIEWS
+
+if TYPE_CHECKING:
+    import duckdb
 
 TABLES: dict[str, Table] = {
     table.name: table for table in (*LOADED_TABLES, *COMPUTED_TABLES, *ANALYSIS_TABLES, *COMPARISON_TABLES)
@@ -31,7 +33,7 @@ def tables_of(asset: str) -> tuple[str, ...]:
     return tuple(table.name for table in TABLES.values() if table.asset == asset)
 
 
-def ensure_schema(connection: duckdb.DuckDBPyConnection) -> None:
+def ensure_schema(connection: "duckdb.DuckDBPyConnection") -> None:
     """Run `ddl` on a database that another version has made, or that lacks a table, view or column; else do nothing.
 
     The statements are hundreds, and take longer than many a load. The macro `schema_version` of the database tells which
