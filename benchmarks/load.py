@@ -4,8 +4,9 @@
 
 Made-up logits are written as workers leave them, in a warehouse in a temporary folder (TMPDIR says where). Then every step
 runs as its asset does, in a process of its own: load into the warehouse, labels, their stability, population, predictors,
-evaluation, one figure. A process tells its seconds without imports, and the kernel's high-water mark of its resident memory; `psutil` watches
-from outside what all processes of the step hold together. Sizes come one after another, each in a warehouse of its own.
+evaluation, one figure. A process tells its seconds without imports, and the kernel's high-water mark of its resident memory;
+`psutil` watches from outside what all processes of the step hold together. Sizes come one after another, each in a warehouse
+of its own.
 """
 
 import argparse

@@ -9,11 +9,11 @@ HEAVY = ("torch", "transformers", "peft", "sklearn", "pandas", "plotly", "scipy"
 
 LOAD = """
 import json, sys, time
-began = time.process_time()
+began = time.perf_counter()
 import memo_assets.definitions
 found = memo_assets.definitions.build_defs()
 keys = ["/".join(key.path) for key in found.resolve_all_asset_keys()]
-seconds = time.process_time() - began
+seconds = time.perf_counter() - began
 print(json.dumps({"seconds": seconds, "keys": keys, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 
@@ -27,7 +27,7 @@ def loaded(script: str) -> dict:
 
 def test_the_code_location_is_light_quick_and_touches_nothing(warehouse: Path) -> None:
     seconds = []
-    for _ in range(5):  # of the processor: other programs may keep the machine busy
+    for _ in range(10):  # other programs may keep the machine busy
         found = loaded(LOAD)
         assert [name for name in HEAVY if name in found["modules"]] == []
         assert {"digits/report", "cities/base_model"} <= set(found["keys"])
@@ -46,7 +46,7 @@ def test_a_worker_never_imports_dagster() -> None:
     found = loaded(script)
     assert not [name for name in found["all"] if name.split(".")[0].startswith("dagster")]
     assert "torch" in found["all"]
-    assert "sklearn" not in found["all"]  # it takes half as long as torch, and trains nothing
+    assert "sklearn" not in found["all"]  # it trains nothing
     assert "torch" not in found["light"]  # an item of another code version is refused without waiting for it
 
 

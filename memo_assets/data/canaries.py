@@ -79,7 +79,7 @@ def photo_tiles(
 
 def _tiles(mode: str, height: int, width: int) -> Iterator[tuple[str, np.ndarray]]:
     """Name and flat pixels of every tile of the photographs."""
-    from sklearn.datasets import load_sample_images  # a second of imports that no worker needs
+    from sklearn.datasets import load_sample_images  # imported here: no worker needs it
 
     high, wide = max(TILE, height), max(TILE, width)
     photos = load_sample_images()

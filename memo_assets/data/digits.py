@@ -24,7 +24,7 @@ def load_digits(data: DigitsData) -> pd.DataFrame:
     Raises:
         DataError: more images asked for than there are.
     """
-    from sklearn.datasets import load_digits as sklearn_digits  # a second of imports that no worker needs
+    from sklearn.datasets import load_digits as sklearn_digits  # imported here: no worker needs it
 
     pixels, digits = (np.asarray(part) for part in sklearn_digits(return_X_y=True))
     n = len(pixels) if data.items is None else data.items

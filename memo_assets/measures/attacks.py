@@ -60,6 +60,11 @@ class Outputs:
         )
 
     @cached_property
+    def sds(self) -> tuple[np.ndarray, np.ndarray]:
+        """What `sds_of_others` finds: one pass serves all targets, online and offline."""
+        return sds_of_others(self.gaps, self.in_train)
+
+    @cached_property
     def loo(self) -> np.ndarray:
         """float64 [N, S], leave-one-out log-LiRA of every model on every sample: one pass serves all targets."""
         queries = self.gaps[:, :, None] if self.query_gaps is None else self.query_gaps
@@ -135,7 +140,8 @@ def _loo_of(outputs: Outputs, target: int, _: None) -> np.ndarray:
 
 
 def _sds(outputs: Outputs, target: int) -> tuple[float, float]:
-    return sds_of_others(outputs.gaps, outputs.in_train, target)
+    sd_in, sd_out = outputs.sds
+    return float(sd_in[target]), float(sd_out[target])
 
 
 ATTACKS: dict[str, Attack] = {

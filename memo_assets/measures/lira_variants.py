@@ -47,7 +47,7 @@ def log_lira_offline(
     shadow = others_on_trained(gaps, in_train, target)
     mean, sd = _moments(shadow, ~shadow.in_train)
     if fixed_variance:
-        sd = np.asarray((sds or sds_of_others(gaps, in_train, target))[1])
+        sd = np.asarray(sds[1] if sds else sds_of_others(gaps, in_train)[1][target])
     return shadow.spread(-log_ndtr((mean - shadow.own) / np.where(sd > 0, sd, np.nan)))
 
 
@@ -76,28 +76,26 @@ def log_lira_fixed_variance(
     Source: Carlini et al., IEEE S&P 2022, arXiv 2112.03570, section VI (variance over all samples).
     """
     shadow = others_on_trained(gaps, in_train, target)
-    sd_in, sd_out = sds or sds_of_others(gaps, in_train, target)
+    sd_in, sd_out = sds or (float(sd[target]) for sd in sds_of_others(gaps, in_train))
     inside, outside = _moments(shadow, shadow.in_train)[0], _moments(shadow, ~shadow.in_train)[0]
     return shadow.spread(log_ratio(shadow.own, (inside, sd_in), (outside, sd_out)))
 
 
-def sds_of_others(gaps: ArrayLike, in_train: ArrayLike, target: int) -> tuple[float, float]:
-    """Standard deviation (unbiased) of all gaps in, and of all gaps out, of the models other than the target.
+def sds_of_others(gaps: ArrayLike, in_train: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """For each model, the standard deviation (unbiased) of all gaps in, and of all gaps out, of the other models.
 
     Args:
         gaps: [S, N].
         in_train: bool [S, N].
-        target: row of the audited model.
 
     Returns:
-        (in, out), nan below two gaps.
+        (in, out), float64 [S] each; nan below two gaps.
 
     Raises:
         ValueError: as `shadows.shadow_arrays`.
     """
     values, member = shadow_arrays(gaps, in_train, name="gaps")
-    sd_in, sd_out = (float(pooled_sds(values, side)[target]) for side in (member, ~member))
-    return sd_in, sd_out
+    return pooled_sds(values, member), pooled_sds(values, ~member)
 
 
 def _moments(shadow: OthersOnTrained, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
