@@ -24,7 +24,6 @@ from benchmarks.subjects import subject
 from benchmarks.training import packed
 from memo_assets.figures.render import png_bytes
 from memo_assets.figures.theme import style
-from memo_assets.measures.directions import unit_directions
 from memo_assets.measures.lira import log_lira
 from memo_assets.measures.mahalanobis import mahalanobis
 from memo_assets.measures.population import population
@@ -35,10 +34,9 @@ N, WIDTH, DIRECTIONS, CLASSES = 4000, 1024, 1000, 4
 
 
 def psmi_call(n: int = N, width: int = WIDTH, directions: int = DIRECTIONS) -> Callable[[], object]:
-    """PSMI of made-up hidden states, its directions drawn before."""
+    """PSMI of made-up hidden states."""
     hidden, labels = states(n, width)
-    thetas = unit_directions(directions, width, dtype=np.float32)
-    return lambda: psmi(hidden, labels, directions=thetas)
+    return lambda: psmi(hidden, labels, n_directions=directions)
 
 
 def layers_call(n_layers: int) -> Callable[[], object]:

@@ -2,8 +2,9 @@
 
     python -m benchmarks.sliced [--rounds 3]
 
-Hidden states are made up: float32, four classes whose means differ. PSMI is timed beside the matrix product of its
-projections alone, in the same precision and on the same threads, and beside the authors' package `psmi`; sliced mutual
+Hidden states are made up: float32, four classes whose means differ. PSMI, whose directions need no matrix product, is timed
+beside the product that directions drawn one by one would need, in the same precision and on the same threads, and beside the
+authors' package `psmi`; also on such directions given to it. How its scores scatter over seeds is set beside theirs. Sliced mutual
 information beside scikit-learn's estimator of one direction at a time; the Mahalanobis distance beside scikit-learn's
 PCA followed by the product of all samples with all samples. Where the other side would take minutes, a part of it is
 timed and scaled up, and the row says so.
@@ -23,6 +24,7 @@ from memo_assets.measures.smi import smi
 
 CLASSES, DIRECTIONS, COMPONENTS = 4, 2000, 100
 LARGE, ARC, LAYERS = (15_000, 4096), (1000, 4096), (32, 2000, 576)
+SEEDS = 50
 ESTIMATOR_DIRECTIONS = 20  # of scikit-learn's estimator, which takes seconds for them
 
 
@@ -50,9 +52,9 @@ def one_layer(
     out = np.empty((n, DIRECTIONS), np.float32)
     taken = in_turn(
         {
-            "ours": lambda: psmi(hidden, labels, directions=thetas),
+            "ours": lambda: psmi(hidden, labels, n_directions=DIRECTIONS),
             "product": lambda: np.matmul(hidden, thetas.T, out=out),
-            "ours, directions drawn": lambda: psmi(hidden, labels, n_directions=DIRECTIONS),
+            "ours, directions given": lambda: psmi(hidden, labels, directions=thetas),
             "package psmi": lambda: by_package(hidden, labels),
         },
         rounds,
@@ -60,24 +62,32 @@ def one_layer(
     size = f"N={n}, d={width}, {DIRECTIONS} directions, {CLASSES} classes"
     against, factor = targets
     memory = peak_megabytes(lambda: psmi(hidden, labels, n_directions=DIRECTIONS))
-    exact = psmi(hidden.astype(np.float64), labels, directions=thetas).mean
-    off = np.abs(psmi(hidden, labels, directions=thetas).mean - exact).max()
+    exact = psmi(hidden.astype(np.float64), labels, n_directions=DIRECTIONS).mean
+    off = np.abs(psmi(hidden, labels, n_directions=DIRECTIONS).mean - exact).max()
+    product = "bare matrix product with as many directions, float32 (times its time)"
     return [
         Row(f"PSMI, {name}: largest difference", size, "the same in float64 (nats)", float(off)),
         Row(
             f"PSMI, {name}",
             size,
-            "bare matrix product of the projections, float32 (times its time)",
+            product,
             target=against,
             at_least=False,
             **compared(taken, "ours", "product", faster=False),
+        ),
+        Row(
+            f"PSMI, {name}, directions given",
+            size,
+            product,
+            at_least=False,
+            **compared(taken, "ours, directions given", "product", faster=False),
         ),
         Row(
             f"PSMI, {name}",
             size,
             "package `psmi`",
             target=factor,
-            **compared(taken, "ours, directions drawn", "package psmi"),
+            **compared(taken, "ours", "package psmi"),
         ),
         Row(
             f"PSMI, {name}: peak memory",
@@ -88,6 +98,28 @@ def one_layer(
             at_least=False,
         ),
     ]
+
+
+def scatter(width: int) -> Row:
+    """Variance of PSMI over seeds beside that with directions drawn one by one."""
+    hidden, labels = states(300, width)
+
+    def one_by_one(seed: int) -> np.ndarray:
+        return psmi(hidden, labels, directions=unit_directions(DIRECTIONS, width, seed)).mean
+
+    def ours(seed: int) -> np.ndarray:
+        return psmi(hidden, labels, n_directions=DIRECTIONS, seed=seed).mean
+
+    drawn, independent = (
+        np.array([score(seed) for seed in range(SEEDS)]).var(axis=0).sum() for score in (ours, one_by_one)
+    )
+    return Row(
+        "PSMI: variance of a score over seeds",
+        f"N=300, d={width}, {DIRECTIONS} directions, {SEEDS} seeds",
+        "that with directions drawn one by one (times it)",
+        float(drawn / independent),
+        at_least=False,
+    )
 
 
 def all_layers(rounds: int) -> list[Row]:
@@ -119,7 +151,7 @@ def all_layers(rounds: int) -> list[Row]:
         Row(
             "PSMI, all layers of a model",
             size,
-            "bare matrix products of the projections, float32 (times their time)",
+            "bare matrix products with as many directions, float32 (times their time)",
             **compared(taken, "one call", "products", faster=False),
         ),
         Row(
@@ -221,7 +253,12 @@ def main() -> None:
     rounds = rounds_asked(__doc__, 3)
     rows = one_layer(rounds, name="one layer", n=LARGE[0], width=LARGE[1], targets=(1.3, 4))
     rows += one_layer(rounds, name="ARC size", n=ARC[0], width=ARC[1], targets=(None, 4))
-    rows += all_layers(rounds) + mutual_information(rounds) + distances(1)
+    rows += (
+        [scatter(LAYERS[2]), scatter(LARGE[1])]
+        + all_layers(rounds)
+        + mutual_information(rounds)
+        + distances(1)
+    )
     write("sliced", rows)
 
 

@@ -79,6 +79,7 @@ _STEPS: dict[str, Step] = {
             "protection.elr",
             "protection.dp",
         ),
+        algorithm=2,
     ),
     "at_risk": Step(("samples", "audit"), ()),
     "audit_report": Step(("samples", "base_model", "audit", "at_risk"), ("title", "show_text")),
@@ -98,7 +99,7 @@ _STEPS: dict[str, Step] = {
             "scores.layers",
             "protection.prune",
         ),
-        algorithm=7,
+        algorithm=8,
     ),
     "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
     "memorization": Step(

@@ -6,8 +6,7 @@ projection belongs to the measure: `psmi.py`, `smi.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import count
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 LOW, HIGH = 0.01, 0.99
 """The quantiles over directions which the sliced measures report."""
 
-DIRECTION_BLOCK = 500
-"""Directions that are drawn at a time where their number is not known beforehand: whole streams."""
-
 _STREAM = 125  # directions drawn from one random stream
+_SUM_CELLS = 2**20  # numbers a thread sums at a time
 
 
 def unit_directions(
@@ -47,33 +44,27 @@ def unit_directions(
     Raises:
         ValueError: if `n_directions` or `dim` is below 1.
     """
-    if n_directions < 1:
-        raise ValueError(f"n_directions is {n_directions}: at least one direction is needed (2000 is usual).")
+    check_count(n_directions)
     if dim < 1:
         raise ValueError(f"The hidden states have width {dim}: a direction needs at least one dimension.")
-    return _drawn(0, n_directions, dim, seed, dtype)
-
-
-def direction_blocks(dim: int, seed: int = 0, *, dtype: DTypeLike = np.float64) -> Iterator[np.ndarray]:
-    """The directions of `unit_directions`, in blocks of `DIRECTION_BLOCK` without end."""
-    for block in count():
-        yield _drawn(block * DIRECTION_BLOCK, DIRECTION_BLOCK, dim, seed, dtype)
-
-
-def _drawn(first: int, n: int, dim: int, seed: int, dtype: DTypeLike) -> np.ndarray:
-    """`n` directions from the one numbered `first` on, which begins a stream: each stream is drawn by one thread."""
-    out = np.empty((n, dim), dtype)
+    out = np.empty((n_directions, dim), dtype)
 
     def draw(start: int) -> None:
         rows = out[start : start + _STREAM]
-        stream = np.random.default_rng([seed, (first + start) // _STREAM])
+        stream = np.random.default_rng([seed, start // _STREAM])
         normal = stream.standard_normal(rows.shape)
         np.divide(
             normal, np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None], out=rows, casting="same_kind"
         )
 
-    in_threads(draw, range(0, n, _STREAM))
+    in_threads(draw, range(0, n_directions, _STREAM))
     return out
+
+
+def check_count(n_directions: int) -> None:
+    """Raise ValueError unless at least one direction is asked for."""
+    if n_directions < 1:
+        raise ValueError(f"n_directions is {n_directions}: at least one direction is needed (2000 is usual).")
 
 
 def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> torch.Tensor:
@@ -106,7 +97,7 @@ def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> tor
         states = states.double()
     elif states.dtype not in (torch.float32, torch.float64):
         states = states.float()
-    suspect = ~torch.isfinite(states.sum(dim=1))  # a sum of finite numbers may overflow, no other is finite
+    suspect = ~torch.isfinite(_row_sums(states))  # a sum of finite numbers may overflow, no other is finite
     bad = int((~torch.isfinite(states[suspect]).all(dim=1)).sum())
     if bad:
         raise ValueError(
@@ -114,6 +105,23 @@ def hidden_tensor(hidden: ArrayLike | torch.Tensor, name: str = "hidden") -> tor
             "samples out, or run the forward pass in a wider precision (bfloat16 or float32 instead of float16)."
         )
     return states
+
+
+def _row_sums(states: torch.Tensor) -> torch.Tensor:
+    """Sum of each row [N]; on processors by threads that end, where torch's own would wait and keep a core busy."""
+    import torch
+
+    if states.device.type != "cpu":
+        return states.sum(dim=1)
+    rows, sums = states.numpy(), np.empty(len(states), states.numpy().dtype)
+    n_rows = max(1, _SUM_CELLS // states.shape[1])
+
+    def add(start: int) -> None:
+        with np.errstate(all="ignore"):
+            rows[start : start + n_rows].sum(axis=1, out=sums[start : start + n_rows])
+
+    in_threads(add, range(0, len(rows), n_rows))
+    return torch.from_numpy(sums)
 
 
 def row_blocks(states: torch.Tensor, cells: int) -> tuple[torch.Tensor, ...]:

@@ -1,7 +1,7 @@
 """Pointwise sliced mutual information (PSMI): how well a sample's hidden state speaks for the label it was given.
 
-Here belong the score and its quantiles; directions and checks are in `directions.py`, what is summed up over directions in
-`psmi_sums.py` (float64, any device) and `psmi_fused.py` (float32, processors).
+Here belong the score and its quantiles; checks are in `directions.py`, the directions drawn in `hadamard.py`, what is summed
+up over directions in `psmi_sums.py` (float64, any device) and `psmi_fused.py` (float32, processors).
 """
 
 from __future__ import annotations
@@ -12,13 +12,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from memo_assets.measures.directions import (
-    LOW,
-    class_index,
-    direction_blocks,
-    direction_tensor,
-    hidden_tensor,
-)
+from memo_assets.measures.directions import LOW, check_count, class_index, direction_tensor, hidden_tensor
+from memo_assets.measures.hadamard import HadamardDirections
 
 if TYPE_CHECKING:
     import torch
@@ -27,7 +22,7 @@ if TYPE_CHECKING:
     from memo_assets.measures.psmi_fused import FusedSums
     from memo_assets.measures.psmi_sums import TorchSums
 
-MAX_DIRECTIONS = 10_000
+MAX_DIRECTIONS, DIRECTION_BLOCK = 10_000, 500
 AUTO_LOWEST, AUTO_CHANGE = 0.05, 0.05
 
 
@@ -65,6 +60,9 @@ def psmi(
     The pointwise mutual information of a sample is log p(x|y) - log sum_c p(c) p(x|c), with the class frequencies as
     p(c). Densities stay in log space, so a sample far from every class has a finite score.
 
+    Directions that are drawn need no matrix product (`hadamard.py`): each is uniform on the sphere, and scores scatter over
+    seeds about as with directions drawn one by one.
+
     float32 hidden states on a processor are centred and projected in float32, with moments in float64 (scores differ from
     those of float64 by some 1e-7); float64 ones, and those on a GPU, are projected in float64. No setting that speeds up
     float32 products changes a score. Memory is flat: directions go in blocks, and quantiles are exact all the same.
@@ -77,7 +75,7 @@ def psmi(
     Args:
         hidden: [N, d], array or tensor: the hidden states of one layer at the position that predicts the answer.
         labels: [N], the label *given* to each sample (an answer token, label noise included).
-        directions: [K, d] to project on; drawn by `unit_directions` if None.
+        directions: [K, d] to project on; `HadamardDirections`, each uniform on the sphere, are drawn if None.
         n_directions: K, where they are drawn; "auto" adds blocks of 500 until the 5 % of samples with the lowest PSMI
             differ by 5 % or less, in the mean of their relative differences, from their PSMI on the first half of the
             blocks (two blocks at least, 10,000 directions at most).
@@ -95,9 +93,12 @@ def psmi(
     ISIT 2023, algorithm 1; as a predictor of memorization, Dentan et al., ECAI 2025, arXiv 2409.18858, whose authors'
     package `psmi` chooses the number of directions in this way.
     """
-    return _psmi(
-        hidden_tensor(hidden), labels, directions, n_directions=n_directions, seed=seed, classes=classes
-    )
+    states = hidden_tensor(hidden)
+    if directions is not None:
+        taken = direction_tensor(directions, states, 0, seed=seed, dtype=_precision(states))
+    else:
+        taken = None if n_directions == "auto" else _drawn(states, n_directions, seed)
+    return _psmi(states, labels, taken, seed=seed, classes=classes)
 
 
 def psmi_of_layers(
@@ -121,46 +122,42 @@ def psmi_of_layers(
     Raises:
         ValueError: as `psmi`.
     """
-    thetas: torch.Tensor | None = None
-    precision = None
+    drawn: HadamardDirections | None = None
     for hidden in layers:
         states = hidden_tensor(hidden)
-        if n_directions != "auto":
-            dtype = _precision(states)
-            if thetas is None or (thetas.shape[1], precision) != (states.shape[1], dtype):
-                thetas = direction_tensor(None, states, n_directions, seed=seed, dtype=dtype)
-                precision = dtype
-        yield _psmi(states, labels, thetas, n_directions=n_directions, seed=seed)
+        if n_directions != "auto" and (drawn is None or drawn.width != states.shape[1]):
+            drawn = _drawn(states, n_directions, seed)
+        yield _psmi(states, labels, drawn, seed=seed)
 
 
 def _psmi(
     states: torch.Tensor,
     labels: ArrayLike | torch.Tensor,
-    directions: ArrayLike | torch.Tensor | None,
+    directions: torch.Tensor | HadamardDirections | None,
     *,
-    n_directions: int | Literal["auto"],
     seed: int,
     classes: Sequence | np.ndarray | None = None,
 ) -> Psmi:
-    """`psmi` of hidden states that were checked."""
-    import torch
-
+    """`psmi` of hidden states that were checked; without directions these are drawn until the scores settle."""
     class_of, counts = class_index(labels, len(states), classes)
-    dtype = _precision(states)
-    if directions is not None or n_directions != "auto":
-        n = 0 if n_directions == "auto" else n_directions
-        thetas = direction_tensor(directions, states, n, seed=seed, dtype=dtype)
-        sums = _sums(states, class_of, counts, most=len(thetas))
-        sums.add(thetas)
+    if directions is not None:
+        sums = _sums(states, class_of, counts, most=len(directions))
+        sums.add(directions)
         return _result(sums)
     sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS)
     means = []
-    for block in direction_blocks(states.shape[1], seed, dtype=dtype):
-        sums.add(torch.from_numpy(block).to(states.device))
+    for start in range(0, MAX_DIRECTIONS, DIRECTION_BLOCK):
+        sums.add(HadamardDirections.drawn(states.shape[1], seed, start, start + DIRECTION_BLOCK))
         means.append(sums.mean.copy())
-        if _settled(means) or sums.seen >= MAX_DIRECTIONS:
+        if _settled(means):
             break
     return _result(sums)
+
+
+def _drawn(states: torch.Tensor, n_directions: int, seed: int) -> HadamardDirections:
+    """The first directions that a seed draws."""
+    check_count(n_directions)
+    return HadamardDirections.drawn(states.shape[1], seed, 0, n_directions)
 
 
 def _settled(means: list[np.ndarray]) -> bool:

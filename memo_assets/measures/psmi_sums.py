@@ -7,11 +7,13 @@ on processors is in `psmi_fused.py`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from memo_assets.measures.directions import row_blocks
+from memo_assets.measures.hadamard import HadamardDirections
 
 SPREAD_FLOOR = 1e-6
 """Least sd of a class on a direction, as a share of the sd of all samples there."""
@@ -54,13 +56,22 @@ class TorchSums:
         found = (self._mean, self._squares, self._lowest, self._highest)
         return tuple(values.cpu().numpy() for values in found)
 
-    def add(self, thetas: torch.Tensor) -> None:
-        """Take in directions float64 [K, d]."""
-        n_blocks = math.ceil(len(thetas) * len(self._states) / _PMI_CELLS)
-        for block in thetas.tensor_split(min(n_blocks, len(thetas))):
-            rounding = _ROUNDING * self._length * torch.linalg.vector_norm(block, dim=1)
-            x = _projections(self._states, block)
-            self._take(_pointwise(x, self._class_of, self._counts, least_sd=rounding))
+    def add(self, directions: torch.Tensor | HadamardDirections) -> None:
+        """Take in directions: a matrix float64 [K, d], or drawn ones."""
+        most = max(1, _PMI_CELLS // len(self._states))
+        if isinstance(directions, HadamardDirections):
+            for part in directions.parts(most):
+                lengths = torch.from_numpy(part.lengths()).to(self._states.device)
+                self._take_projections(_projected(self._states, len(part), part.project), lengths)
+            return
+        for block in directions.split(most):
+            projections = _projected(self._states, len(block), lambda rows, block=block: rows @ block.T)
+            self._take_projections(projections, torch.linalg.vector_norm(block, dim=1))
+
+    def _take_projections(self, x: torch.Tensor, lengths: torch.Tensor) -> None:
+        """Take in projections [N, K], which are overwritten, on directions of these lengths [K]."""
+        rounding = _ROUNDING * self._length * lengths
+        self._take(_pointwise(x, self._class_of, self._counts, least_sd=rounding))
 
     def _take(self, pmi: torch.Tensor) -> None:
         """Take in a block [N, K], which is overwritten."""
@@ -76,13 +87,14 @@ class TorchSums:
         self.seen += new
 
 
-def _projections(states: torch.Tensor, thetas: torch.Tensor) -> torch.Tensor:
+def _projected(
+    states: torch.Tensor, n_directions: int, project: Callable[[torch.Tensor], torch.Tensor]
+) -> torch.Tensor:
     """Projections float64 [N, K], without a float64 copy of all hidden states."""
-    out = torch.empty(len(states), len(thetas), dtype=torch.float64, device=states.device)
+    out = torch.empty(len(states), n_directions, dtype=torch.float64, device=states.device)
     blocks = row_blocks(states, _WIDE_CELLS)
-    wide = torch.empty_like(blocks[0], dtype=torch.float64)  # once: fresh memory costs as much as filling it
-    for rows, projected in zip(blocks, out.split(len(wide)), strict=True):
-        torch.mm(wide[: len(rows)].copy_(rows), thetas.T, out=projected)
+    for rows, projected in zip(blocks, out.split(len(blocks[0])), strict=True):
+        projected.copy_(project(rows.double()))
     return out
 
 

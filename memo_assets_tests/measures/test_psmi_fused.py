@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from memo_assets.measures import psmi_fused
+from memo_assets.measures import psmi_fused, psmi_loops
+from memo_assets.measures.directions import unit_directions
+from memo_assets.measures.hadamard import HadamardDirections
 from memo_assets.measures.psmi import Psmi, psmi
 
 STATISTICS = ("mean", "low", "high", "sd")
@@ -49,21 +51,27 @@ def test_same_as_in_float64(n_directions: int, n_classes: int) -> None:
 
 
 @pytest.mark.parametrize("n_directions", [1, 7, 101, 500])
-def test_blocks_change_nothing_and_bound_memory(monkeypatch: pytest.MonkeyPatch, n_directions: int) -> None:
+@pytest.mark.parametrize("given", [True, False])
+def test_blocks_change_nothing_and_bound_memory(
+    monkeypatch: pytest.MonkeyPatch, n_directions: int, *, given: bool
+) -> None:
     hidden, labels = some_states()
-    whole = psmi(hidden, labels, n_directions=n_directions)
+    directions = unit_directions(n_directions, hidden.shape[1]) if given else None
+    whole = psmi(hidden, labels, directions=directions, n_directions=n_directions)
     sizes = []
-    projections = psmi_fused.FusedSums._projections
+    name = "_projections" if given else "_fast_projections"
+    projections = getattr(psmi_fused.FusedSums, name)
 
-    def watched(self: psmi_fused.FusedSums, thetas: np.ndarray) -> np.ndarray:
-        found = projections(self, thetas)
+    def watched(self: psmi_fused.FusedSums, directions: np.ndarray | HadamardDirections) -> np.ndarray:
+        found = projections(self, directions)
         sizes.append(found.size)
         return found
 
-    monkeypatch.setattr(psmi_fused.FusedSums, "_projections", watched)
+    monkeypatch.setattr(psmi_fused.FusedSums, name, watched)
     monkeypatch.setattr(psmi_fused, "_CELLS", 4200)  # 7 directions of 600 samples
     monkeypatch.setattr(psmi_fused, "_CENTRED_CELLS", 77 * 48)
-    parts = psmi(hidden, labels, n_directions=n_directions)
+    monkeypatch.setattr(psmi_fused, "_MIXED_CELLS", 77 * 256)
+    parts = psmi(hidden, labels, directions=directions, n_directions=n_directions)
     assert len(sizes) == -(-n_directions // 7)
     assert max(sizes) <= 4200
     assert_close(parts, whole, 2e-5)
@@ -155,9 +163,11 @@ def test_exponential_and_logarithm_are_those_of_float64() -> None:
         return found
 
     x = np.linspace(-86.9, 0, 200_001, dtype=np.float32)
-    np.testing.assert_allclose(of_all(psmi_fused._exp, x), np.exp(x.astype(np.float64)), rtol=3e-7)
-    assert of_all(psmi_fused._exp, np.array([0], np.float32)) == 1
-    assert of_all(psmi_fused._exp, np.array([-3e38], np.float32)) < 1e-37
+    np.testing.assert_allclose(of_all(psmi_loops.exponential, x), np.exp(x.astype(np.float64)), rtol=3e-7)
+    assert of_all(psmi_loops.exponential, np.array([0], np.float32)) == 1
+    assert of_all(psmi_loops.exponential, np.array([-3e38], np.float32)) < 1e-37
     x = np.geomspace(1, 1e6, 200_001, dtype=np.float32)
-    np.testing.assert_allclose(of_all(psmi_fused._log, x), np.log(x.astype(np.float64)), rtol=2e-7, atol=1e-7)
-    assert of_all(psmi_fused._log, np.array([1], np.float32)) == 0
+    np.testing.assert_allclose(
+        of_all(psmi_loops.logarithm, x), np.log(x.astype(np.float64)), rtol=2e-7, atol=1e-7
+    )
+    assert of_all(psmi_loops.logarithm, np.array([1], np.float32)) == 0
