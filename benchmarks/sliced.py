@@ -253,12 +253,13 @@ def main() -> None:
     rounds = rounds_asked(__doc__, 3)
     rows = one_layer(rounds, name="one layer", n=LARGE[0], width=LARGE[1], targets=(1.3, 4))
     rows += one_layer(rounds, name="ARC size", n=ARC[0], width=ARC[1], targets=(None, 4))
-    rows += (
-        [scatter(LAYERS[2]), scatter(LARGE[1])]
-        + all_layers(rounds)
-        + mutual_information(rounds)
-        + distances(1)
-    )
+    rows += [
+        scatter(LAYERS[2]),
+        scatter(LARGE[1]),
+        *all_layers(rounds),
+        *mutual_information(rounds),
+        *distances(1),
+    ]
     write("sliced", rows)
 
 

@@ -29,8 +29,11 @@ def write_figures(
         The result of each figure; its data version is the hash of the figure.
     """
     from memo_assets.figures.render import BrowserMissing, figure_html, png_bytes
+    from memo_assets.figures.theme import fit_title
     from memo_assets.store.files import content_hash, write_bytes, write_text
 
+    for figure in drawn.values():
+        fit_title(figure)
     pictures: dict[str, bytes] = {}
     try:
         pictures = dict(zip(drawn, png_bytes(list(drawn.values())), strict=True))

@@ -5,7 +5,7 @@ What belongs here: everything that two figures share and a reader recognizes. Wh
 
 import html
 import textwrap
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,8 @@ _LABELS_AND_COLORS = {
     "calibrated_loss": ("Calibrated loss", "#A0522D"),
     "random": ("Random", GREY),
 }
+
+_TITLE_CHARACTERS, _TITLE_LINE_PIXELS = 88, 26
 
 _AXIS = {
     "gridcolor": GRID,
@@ -131,6 +133,19 @@ def style(figure: go.Figure, title: str, subtitle: str = "") -> go.Figure:
         template=TEMPLATE, title={"text": plain(title), "subtitle": {"text": subtitle or None}}
     )
     return figure
+
+
+def fit_title(figure: go.Figure) -> None:
+    """Break a title that is too long for a picture 1000 pixels wide into lines, and make room for these above the plot."""
+    layout, usual = cast("Any", figure.layout), cast("Any", TEMPLATE.layout)
+    lines = textwrap.wrap(layout.title.text or "", _TITLE_CHARACTERS, break_long_words=False)
+    if len(lines) > 1:
+        top = usual.margin.t if layout.margin.t is None else layout.margin.t
+        more = len(lines) - 1
+        figure.update_layout(
+            title={"text": "<br>".join(lines), "y": usual.title.y - 0.02 * more},
+            margin_t=top + _TITLE_LINE_PIXELS * more,
+        )
 
 
 def message_figure(title: str, sentence: str) -> go.Figure:

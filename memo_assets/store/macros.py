@@ -42,13 +42,17 @@ MACROS = {
             WHERE l.study = of_study AND l.split_seed != target
           )
           GROUP BY epoch, sample_id, is_in
-        ), moments AS (
-          SELECT own.epoch, own.sample_id, gap, coalesce(i.n, 0) AS n_in, coalesce(o.n, 0) AS n_out,
-                 coalesce(i.mean, 0) AS mean_in, if(i.n IS NULL, .1, i.sd) AS sd_in,
-                 coalesce(o.mean, 0) AS mean_out, if(o.n IS NULL, .1, o.sd) AS sd_out
-          FROM own
-          LEFT JOIN sides i ON i.is_in = 1 AND i.epoch = own.epoch AND i.sample_id = own.sample_id
-          LEFT JOIN sides o ON o.is_in = 0 AND o.epoch = own.epoch AND o.sample_id = own.sample_id
+        ), pairs AS (  -- both sides in one row: cheaper than a join of the sides
+          SELECT epoch, sample_id,
+                 coalesce(max(n) FILTER (is_in = 1), 0) AS n_in, coalesce(max(n) FILTER (is_in = 0), 0) AS n_out,
+                 coalesce(max(mean) FILTER (is_in = 1), 0) AS mean_in, if(n_in = 0, .1, max(sd) FILTER (is_in = 1)) AS sd_in,
+                 coalesce(max(mean) FILTER (is_in = 0), 0) AS mean_out, if(n_out = 0, .1, max(sd) FILTER (is_in = 0)) AS sd_out
+          FROM sides GROUP BY epoch, sample_id
+        ), moments AS (  -- of a sample without any other model too
+          SELECT epoch, sample_id, gap, coalesce(n_in, 0) AS n_in, coalesce(n_out, 0) AS n_out,
+                 coalesce(mean_in, 0) AS mean_in, if(pairs.n_in IS NULL, .1, sd_in) AS sd_in,
+                 coalesce(mean_out, 0) AS mean_out, if(pairs.n_in IS NULL, .1, sd_out) AS sd_out
+          FROM own LEFT JOIN pairs USING (epoch, sample_id)
         )
         SELECT epoch, sample_id, n_in, n_out,
                ln(sd_out) - ln(sd_in) - ((gap - mean_in) / sd_in) ** 2 / 2 + ((gap - mean_out) / sd_out) ** 2 / 2

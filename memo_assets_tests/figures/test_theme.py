@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
 
 from memo_assets.figures.epoch_axis import MAX_TICKS, EpochAxis, epoch_text
@@ -9,10 +10,12 @@ from memo_assets.figures.frames import by_predictor, finite, require_columns, re
 from memo_assets.figures.theme import (
     TEMPLATE,
     decades,
+    fit_title,
     message_figure,
     predictor_color,
     predictor_label,
     series_colors,
+    style,
     translucent,
 )
 from memo_assets_tests.figures.helpers import layout_of, notes
@@ -76,6 +79,24 @@ def test_message_figure_says_the_sentence():
     assert layout_of(figure).title.text == "Title"
     assert notes(figure) == "Nothing yet."
     assert layout_of(figure).template == TEMPLATE
+
+
+def test_a_long_title_is_broken_into_lines_with_room_for_them():
+    words = "answers of every model of the study when the right option says something else than before"
+    for given_top, expected in ((None, 96 + 26), (132, 132 + 26)):
+        figure = style(go.Figure(), f"Cities & rivers: {words}")
+        if given_top is not None:
+            figure.update_layout(margin_t=given_top)
+        fit_title(figure)
+        lines = layout_of(figure).title.text.split("<br>")
+        assert [len(line) <= 88 for line in lines] == [True, True]
+        assert " ".join(lines) == f"Cities &amp; rivers: {words}"
+        assert layout_of(figure).margin.t == expected
+    short = style(go.Figure(), "Cities")
+    fit_title(short)
+    assert layout_of(short).title.text == "Cities"
+    assert layout_of(short).margin.t is None
+    fit_title(go.Figure())
 
 
 def test_decades_have_a_tick_for_each_power_and_hold_all_values():
