@@ -21,7 +21,7 @@ LOW, HIGH = 0.01, 0.99
 """The quantiles over directions which the sliced measures report."""
 
 _STREAM = 125  # directions drawn from one random stream
-_SUM_CELLS = 2**20  # numbers a thread sums at a time
+_SUM_CELLS = 2**21  # numbers a thread sums at a time
 
 
 def unit_directions(

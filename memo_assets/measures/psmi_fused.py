@@ -102,10 +102,9 @@ class FusedSums:
             states = self._states[rows]
             mixed = np.empty((len(states), r, c), np.float32)
             psmi_loops.mix(states, self._center, scattering, mixed, self._state_squares[rows])
-            blocks = np.empty((r, len(states), n_blocks), np.float32)
-            np.matmul(mixed.swapaxes(0, 1), normals, out=blocks)
-            psmi_loops.butterflies(blocks.reshape(r, -1))
-            psmi_loops.lay_out(blocks, directions.skip, out[rows])
+            sums = np.empty((len(states), r, n_blocks), np.float32)
+            np.matmul(mixed.swapaxes(0, 1), normals, out=sums.swapaxes(0, 1))
+            psmi_loops.spread(sums, directions.skip, out[rows])
 
         in_threads(project, range(0, len(out), n_rows))
         self._refuse_overflow()

@@ -10,8 +10,9 @@ import numpy as np
 
 from memo_assets.measures.compiled import compiled
 
-_TILE = 256  # directions in one pass of the densities: what the first cache holds
+_TILE = 1024  # directions in one pass of the densities: long loops whose arrays the first cache holds
 _LARGEST = np.float32(3e38)
+_FURTHEST = np.float32(80.0)  # exp of it, times any number of classes, is a float32
 
 _compiled = compiled(fastmath={"nsz", "contract", "arcp", "nnan", "ninf", "reassoc"})
 
@@ -35,8 +36,8 @@ def butterflies(x):
 def mix(states, center, scattering, mixed, squares):
     """Hadamard transforms of states [n, d] less their center: mixed [n, r, c], c >= 8.
 
-    Scattering: the signs and places [d] of the states' numbers before the transform.
-    Squares float64 [n] become the squared lengths of the centred states.
+    Scattering: the signs and places [d] of the states' numbers before the transform. Squares float64 [n] become the squared
+    lengths of the centred states.
     """
     n, r, c = mixed.shape
     signs, places = scattering
@@ -62,17 +63,22 @@ def mix(states, center, scattering, mixed, squares):
 
 
 @_compiled
-def lay_out(blocks, skip, x):
-    """Put projections [r, n, B] on B blocks of r directions into x [n, K], without the first `skip` and the last ones."""
-    r, n, n_blocks = blocks.shape
+def spread(sums, skip, x):
+    """Multiply sums [n, r, B] of B blocks by the Hadamard matrix of width r: projections x [n, K] on their directions.
+
+    The first `skip` directions are left out, and those after K more. Sums are overwritten.
+    """
+    n, r, n_blocks = sums.shape
     last = skip + x.shape[1] - (n_blocks - 1) * r  # directions of the last block
     for i in range(n):
+        own, row = sums[i], x[i]
+        butterflies(own)
         place = 0
         for k in range(r):
             first = 0 if k >= skip else 1
             stop = n_blocks if k < last else n_blocks - 1
             for block in range(first, stop):
-                x[i, place + block - first] = blocks[k, i, block]
+                row[place + block - first] = own[k, block]
             place += stop - first
 
 
@@ -164,7 +170,7 @@ def keep_outermost(values, lowest, highest, groups, chosen):
     these bounds the T lowest values, so few are left to be sorted. Chosen [2, K + 1] is room for those.
     """
     n_tail, n_groups = lowest.shape[0], groups.shape[1]
-    low, high = lowest[n_tail - 1], highest[n_tail - 1]
+    low, high = min(lowest[n_tail - 1], _LARGEST), min(highest[n_tail - 1], _LARGEST)
     if values.shape[0] >= 2 * n_groups:
         least, most = groups[0], groups[1]
         least[:] = _LARGEST
@@ -175,15 +181,39 @@ def keep_outermost(values, lowest, highest, groups, chosen):
                 least[k] = min(least[k], part[k])
                 most[k] = min(most[k], -part[k])
         low, high = min(low, _of_rank(least, n_tail)), min(high, _of_rank(most, n_tail))
+    # Without a branch: what is not counted is overwritten. Far from the middle is what is low or high, rounding allowed for.
+    middle = np.float32(0.5) * low - np.float32(0.5) * high
+    far = -np.float32(0.5) * low - np.float32(0.5) * high - np.float32(1e-6) * (abs(low) + abs(high))
     below, above = chosen[0], chosen[1]
+    n_far = 0
+    for k in range(values.shape[0]):
+        above[n_far] = values[k]
+        n_far += np.int64(abs(values[k] - middle) >= far)
     n_below, n_above = 0, 0
-    for k in range(values.shape[0]):  # without a branch: what is not counted is overwritten
-        below[n_below] = values[k]
-        n_below += np.int64(values[k] <= low)
-        above[n_above] = -values[k]
-        n_above += np.int64(-values[k] <= high)
+    for k in range(n_far):
+        value = above[k]  # read before its place, or an earlier one, is written
+        below[n_below] = value
+        n_below += np.int64(value <= low)
+        above[n_above] = -value
+        n_above += np.int64(-value <= high)
     _insert(lowest, below[:n_below])
     _insert(highest, above[:n_above])
+
+
+@_compiled
+def _far(row, own, gaussians, total):
+    """Log of the summed densities of all classes over that of the own class, where one is beyond e^_FURTHEST."""
+    mean, scale, constant = gaussians
+    for k in range(row.shape[0]):
+        top = np.float32(0.0)
+        for c in range(mean.shape[0]):
+            z = (row[k] - mean[c, k]) * scale[c, k]
+            top = max(top, constant[c, k] - z * z - own[k])
+        summed = np.float32(0.0)
+        for c in range(mean.shape[0]):
+            z = (row[k] - mean[c, k]) * scale[c, k]
+            summed += exponential(constant[c, k] - z * z - own[k] - top)
+        total[k] = top + logarithm(summed)
 
 
 @_compiled
@@ -198,33 +228,48 @@ def rows(x, class_of, samples, gaussians, statistics):
     seen, means, squares, lowest, highest = statistics
     n_classes, n_directions = mean.shape
     pmi = np.empty(n_directions, np.float32)
-    joint = np.empty((n_classes, _TILE), np.float32)
-    top, total = np.empty(_TILE, np.float32), np.empty(_TILE, np.float32)
+    own_density, total, lead = np.empty((3, _TILE), np.float32)
     groups = np.empty((2, (lowest.shape[1] * 3 // 2 + 15) // 16 * 16), np.float32)
     chosen = np.empty((2, n_directions + 1), np.float32)
     for i in range(samples[0], samples[1]):
-        own = class_of[i]
+        own, prior = class_of[i], log_prior[class_of[i]]
         for first in range(0, n_directions, _TILE):
-            width = min(_TILE, n_directions - first)
-            row = x[i, first : first + width]
-            top[:] = -_LARGEST
+            stop = min(first + _TILE, n_directions)
+            row, density, others = x[i, first:stop], own_density[: stop - first], total[: stop - first]
+            mean_own, scale_own, constant_own = (
+                mean[own, first:stop],
+                scale[own, first:stop],
+                constant[own, first:stop],
+            )
+            for k in range(stop - first):
+                z = (row[k] - mean_own[k]) * scale_own[k]
+                density[k] = constant_own[k] - z * z
+            others[:] = np.float32(1.0)  # the own class over itself
+            lead[:] = np.float32(0.0)
             for c in range(n_classes):
-                joint_c = joint[c]
-                mean_c, scale_c = mean[c, first : first + width], scale[c, first : first + width]
-                constant_c = constant[c, first : first + width]
-                for k in range(width):
-                    z = (row[k] - mean_c[k]) * scale_c[k]
-                    value = constant_c[k] - z * z
-                    joint_c[k] = value
-                    top[k] = max(top[k], value)
-            total[:] = np.float32(0.0)
-            for c in range(n_classes):
-                joint_c = joint[c]
-                for k in range(width):
-                    total[k] += exponential(joint_c[k] - top[k])
-            joint_own, prior, out = joint[own], log_prior[own], pmi[first : first + width]
-            for k in range(width):
-                out[k] = joint_own[k] - top[k] - prior - logarithm(total[k])
+                if c != own:
+                    mean_c, scale_c, constant_c = (
+                        mean[c, first:stop],
+                        scale[c, first:stop],
+                        constant[c, first:stop],
+                    )
+                    for k in range(stop - first):
+                        z = (row[k] - mean_c[k]) * scale_c[k]
+                        value = constant_c[k] - z * z - density[k]
+                        lead[k] = max(lead[k], value)
+                        others[k] += exponential(min(value, _FURTHEST))
+            n_far = np.int32(0)
+            for k in range(_TILE):
+                n_far += np.int32(lead[k] >= _FURTHEST)
+            out = pmi[first:stop]
+            if n_far == 0:
+                for k in range(stop - first):
+                    out[k] = -logarithm(others[k]) - prior
+            else:
+                of_all = (mean[:, first:stop], scale[:, first:stop], constant[:, first:stop])
+                _far(row, density, of_all, others)
+                for k in range(stop - first):
+                    out[k] = -others[k] - prior
         block = 0.0
         for k in range(n_directions):
             block += np.float64(pmi[k])

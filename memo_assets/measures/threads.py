@@ -20,6 +20,12 @@ def in_threads(task: Callable[[_Item], None], items: Iterable[_Item]) -> None:
     """
     import torch
 
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-        for _ in pool.map(task, items):
+    todo = list(items)
+    n_threads = min(torch.get_num_threads(), len(todo))
+    if n_threads <= 1:
+        for item in todo:
+            task(item)
+        return
+    with ThreadPoolExecutor(n_threads) as pool:
+        for _ in pool.map(task, todo):
             pass

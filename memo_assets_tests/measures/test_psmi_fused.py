@@ -154,6 +154,42 @@ def test_several_callers_at_once_do_not_disturb_each_other() -> None:
         assert_close(one, other, 2e-6)
 
 
+@pytest.mark.parametrize("kind", ["normal", "ties", "constant", "far", "huge"])
+@pytest.mark.parametrize("n_tail", [1, 2, 21, 102])
+def test_outermost_values_are_those_of_a_sort_block_by_block(kind: str, n_tail: int) -> None:
+    rng = np.random.default_rng(3)
+    values = rng.standard_normal(2900)
+    if kind == "ties":
+        values = values.round(1)
+    if kind == "constant":
+        values[:] = -0.3
+    if kind == "far":
+        values += 3e4
+    if kind == "huge":
+        values[:1000] *= 1e30
+    values = values.astype(np.float32)
+    lowest, highest = np.full((2, n_tail), np.inf, np.float32)
+    groups = np.empty((2, (n_tail * 3 // 2 + 15) // 16 * 16), np.float32)
+    for block in np.split(values, [3, 40, 2500]):
+        psmi_loops.keep_outermost(block, lowest, highest, groups, np.empty((2, len(block) + 1), np.float32))
+    np.testing.assert_array_equal(lowest, np.sort(values)[:n_tail])
+    np.testing.assert_array_equal(-highest, np.sort(values)[::-1][:n_tail])
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+def test_a_class_whose_density_is_beyond_float32_is_told_exactly(n_classes: int) -> None:
+    # Two narrow classes far apart: the labels of two samples are exchanged, so their own density is e^-1000 and less.
+    rng = np.random.default_rng(0)
+    labels = np.arange(500 * n_classes) % n_classes
+    hidden = 0.01 * rng.standard_normal((len(labels), 3)) + 40.0 * labels[:, None]
+    labels[[0, 1]] = labels[[1, 0]]
+    found, expected = (
+        psmi(hidden.astype(dtype), labels, directions=np.eye(3)) for dtype in (np.float32, np.float64)
+    )
+    assert expected.mean[0] < -100
+    assert_close(found, expected, 1e-3)
+
+
 def test_exponential_and_logarithm_are_those_of_float64() -> None:
     @numba.njit
     def of_all(function, x):
