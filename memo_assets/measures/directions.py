@@ -61,6 +61,19 @@ def unit_directions(
     return out
 
 
+class Room:
+    """Memory for projections that is used again and again: fresh memory costs as much as what is computed in it."""
+
+    def __init__(self) -> None:
+        self._numbers = np.empty(0, np.float32)
+
+    def array(self, n: int, k: int) -> np.ndarray:
+        """float32 [n, k] with any content; the array asked for before is no longer to be used."""
+        if self._numbers.size < n * k:
+            self._numbers = np.empty(n * k, np.float32)
+        return self._numbers[: n * k].reshape(n, k)
+
+
 def check_count(n_directions: int) -> None:
     """Raise ValueError unless at least one direction is asked for."""
     if n_directions < 1:

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from memo_assets.measures.directions import LOW, check_count, class_index, direction_tensor, hidden_tensor
+from memo_assets.measures.directions import (
+    LOW,
+    Room,
+    check_count,
+    class_index,
+    direction_tensor,
+    hidden_tensor,
+)
 from memo_assets.measures.hadamard import HadamardDirections
 
 if TYPE_CHECKING:
@@ -98,7 +105,7 @@ def psmi(
         taken = direction_tensor(directions, states, 0, seed=seed, dtype=_precision(states))
     else:
         taken = None if n_directions == "auto" else _drawn(states, n_directions, seed)
-    return _psmi(states, labels, taken, seed=seed, classes=classes)
+    return _psmi(states, labels, taken, seed=seed, room=Room(), classes=classes)
 
 
 def psmi_of_layers(
@@ -123,11 +130,12 @@ def psmi_of_layers(
         ValueError: as `psmi`.
     """
     drawn: HadamardDirections | None = None
+    room = Room()
     for hidden in layers:
         states = hidden_tensor(hidden)
         if n_directions != "auto" and (drawn is None or drawn.width != states.shape[1]):
             drawn = _drawn(states, n_directions, seed)
-        yield _psmi(states, labels, drawn, seed=seed)
+        yield _psmi(states, labels, drawn, seed=seed, room=room)
 
 
 def _psmi(
@@ -136,15 +144,16 @@ def _psmi(
     directions: torch.Tensor | HadamardDirections | None,
     *,
     seed: int,
+    room: Room,
     classes: Sequence | np.ndarray | None = None,
 ) -> Psmi:
     """`psmi` of hidden states that were checked; without directions these are drawn until the scores settle."""
     class_of, counts = class_index(labels, len(states), classes)
     if directions is not None:
-        sums = _sums(states, class_of, counts, most=len(directions))
+        sums = _sums(states, class_of, counts, most=len(directions), room=room)
         sums.add(directions)
         return _result(sums)
-    sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS)
+    sums = _sums(states, class_of, counts, most=MAX_DIRECTIONS, room=room)
     means = []
     for start in range(0, MAX_DIRECTIONS, DIRECTION_BLOCK):
         sums.add(HadamardDirections.drawn(states.shape[1], seed, start, start + DIRECTION_BLOCK))
@@ -179,7 +188,7 @@ def _precision(states: torch.Tensor) -> type:
 
 
 def _sums(
-    states: torch.Tensor, class_of: np.ndarray, counts: np.ndarray, *, most: int
+    states: torch.Tensor, class_of: np.ndarray, counts: np.ndarray, *, most: int, room: Room
 ) -> TorchSums | FusedSums:
     """What statistics over `most` directions at most are summed up in."""
     # Exact quantiles need only the values beyond them: these are carried from block to block.
@@ -187,7 +196,7 @@ def _sums(
     if _precision(states) is np.float32:
         from memo_assets.measures.psmi_fused import FusedSums
 
-        return FusedSums(states, class_of, counts, n_tail)
+        return FusedSums(states, class_of, counts, n_tail, room=room)
     from memo_assets.measures.psmi_sums import TorchSums
 
     return TorchSums(states, class_of, counts, n_tail)

@@ -85,7 +85,7 @@ def spread(sums, skip, x):
 @_compiled
 def moments(x, class_of, directions, sums, squares):
     """Add directions (from, up to) of x [N, K] to sums and sums of squares, float64 [C, K], of each class."""
-    start, stop = directions
+    start, stop = directions[0], min(directions[1], x.shape[1])
     for i in range(x.shape[0]):
         row = x[i, start:stop]
         total, square = sums[class_of[i], start:stop], squares[class_of[i], start:stop]

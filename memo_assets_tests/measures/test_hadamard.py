@@ -6,7 +6,7 @@ import torch
 from scipy.linalg import hadamard
 from scipy.stats import kstest
 
-from memo_assets.measures.directions import unit_directions
+from memo_assets.measures.directions import Room, unit_directions
 from memo_assets.measures.hadamard import HadamardDirections
 from memo_assets.measures.psmi import psmi
 from memo_assets.measures.psmi_fused import FusedSums
@@ -66,14 +66,19 @@ def test_draws_are_nested_and_come_in_parts() -> None:
 def test_compiled_projections_are_those_of_torch(dim: int, start: int, stop: int) -> None:
     hidden = np.random.default_rng(0).standard_normal((330, dim)).astype(np.float32)
     directions = HadamardDirections.drawn(dim, 2, start, stop)
-    sums = FusedSums(torch.from_numpy(hidden), np.arange(330) % 2, np.array([165, 165]), 1)
-    found = sums._fast_projections(directions)
+    sums = FusedSums(torch.from_numpy(hidden), np.arange(330) % 2, np.array([165, 165]), 1, room=Room())
+    found, moments = sums._fast_projections(directions)
     centred = torch.from_numpy(hidden - hidden.mean(axis=0)).double()
     expected = directions.project(centred).numpy()
     assert found.shape == expected.shape == (330, stop - start)
     # One direction each: the compiled loops have an order of their own.
     order, reference = np.argsort(found[0]), np.argsort(expected[0])
     np.testing.assert_allclose(found[:, order], expected[:, reference], atol=2e-6)
+    for label in (0, 1):
+        own = found[label::2].astype(np.float64)
+        np.testing.assert_allclose(
+            moments[:, label], [own.sum(axis=0), (own**2).sum(axis=0)], rtol=1e-12, atol=1e-12
+        )
 
 
 @pytest.mark.parametrize(("dim", "outlier"), [(5, 1), (48, 1), (576, 1), (576, 100)])
