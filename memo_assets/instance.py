@@ -18,11 +18,14 @@ from memo_assets.store.files import write_bytes
 from memo_assets.store.layout import dagster_home
 
 PROCESS_TAG = "memo/process"
+_EVENT_BATCH = (
+    "1000"  # events of a kind, such as those that announce the partitions of a run, are stored together
+)
 _TEMPLATE = Path(__file__).parent / "dagster.yaml"
 
 
 def prepare_home() -> Path:
-    """Make DAGSTER_HOME and its settings if they are not there; set the variable for this process.
+    """Make DAGSTER_HOME and its settings if they are not there; set the variables for this process.
 
     Settings that are still as an earlier version of the package wrote them are replaced by today's; what a person has
     edited or put there is left alone. A copy of what was written, `dagster.yaml.default`, tells the two apart.
@@ -40,6 +43,7 @@ def prepare_home() -> Path:
     if found == template != written:
         write_bytes(default, template)
     os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", _EVENT_BATCH)
     return home
 
 

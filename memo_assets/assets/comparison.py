@@ -115,7 +115,7 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
                     title="Protected variants beside their studies",
                     missing=mitigation_analysis.not_in_warehouse(connection, protected),
                 )
-        yield from write_figures(context, Layout.of(COMPARISON), drawn)
+        yield from write_figures(context, Layout.of(COMPARISON), drawn.items())
 
     @dg.asset(
         key=figure_key(REPORT),

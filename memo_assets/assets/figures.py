@@ -32,7 +32,7 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
         ]
         with reading() as connection:
             subject = Subject(connection, study, study.shadows.audited[0])
-            drawn = {entry.name: entry.draw(subject) for entry in wanted}
-        yield from write_figures(context, layout, drawn)
+            drawn = ((entry.name, entry.draw(subject)) for entry in wanted)
+            yield from write_figures(context, layout, drawn)
 
     return [figures]

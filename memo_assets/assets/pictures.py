@@ -2,7 +2,8 @@
 
 import base64
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -16,40 +17,60 @@ if TYPE_CHECKING:
 
 
 def write_figures(
-    context: dg.AssetExecutionContext, layout: Layout, drawn: Mapping[str, "go.Figure"]
+    context: dg.AssetExecutionContext, layout: Layout, figures: Iterable[tuple[str, "go.Figure"]]
 ) -> Iterator[dg.MaterializeResult]:
-    """Write figures as JSON, HTML and PNG, the browser started once; without a browser, a warning and no PNG.
+    """Write figures as JSON, HTML and PNG; without a browser, a warning and no PNG.
+
+    One browser draws the PNGs while figures are made and written. Nothing is written before all figures are made.
 
     Args:
         context: of the run.
         layout: whose figures they are; its `study` is the key prefix of the assets.
-        drawn: figures by asset name.
+        figures: by asset name, each made when it is asked for.
 
     Yields:
         The result of each figure; its data version is the hash of the figure.
     """
-    from memo_assets.figures.render import BrowserMissing, figure_html, png_bytes
+    from memo_assets.figures.render import BrowserMissing, Pictures
     from memo_assets.figures.theme import fit_title
+
+    def warn(error: BrowserMissing) -> None:
+        context.log.warning(f"no PNG pictures, HTML only: {error}")
+
+    with ExitStack() as stack:
+        pictures = None
+        try:
+            pictures = stack.enter_context(Pictures())
+        except BrowserMissing as error:
+            warn(error)
+        made = []
+        for name, figure in figures:
+            fit_title(figure)
+            made.append((name, figure, pictures.png(figure) if pictures else None))
+        for name, figure, asked in made:
+            png = None
+            try:
+                png = asked.result() if asked and pictures else None
+            except BrowserMissing as error:
+                pictures = warn(error)
+            yield _written(layout, name, figure, png)
+
+
+def _written(layout: Layout, name: str, figure: "go.Figure", png: bytes | None) -> dg.MaterializeResult:
+    """Write the files of one figure."""
+    from memo_assets.figures.render import figure_html
     from memo_assets.store.files import content_hash, write_bytes, write_text
 
-    for figure in drawn.values():
-        fit_title(figure)
-    pictures: dict[str, bytes] = {}
-    try:
-        pictures = dict(zip(drawn, png_bytes(list(drawn.values())), strict=True))
-    except BrowserMissing as error:
-        context.log.warning(f"no PNG pictures, HTML only: {error}")
-    for name, figure in drawn.items():
-        write_text(layout.figure(name, "json"), str(figure.to_json()))
-        write_text(layout.figure(name, "html"), figure_html(figure))
-        metadata: dict = {"page": dg.MetadataValue.path(layout.figure(name, "html"))}
-        layout.figure(name, "png").unlink(missing_ok=True)
-        if name in pictures:
-            write_bytes(layout.figure(name, "png"), pictures[name])
-            metadata["picture"] = dg.MetadataValue.md(_inline(pictures[name], name))
-        version = content_hash(layout.figure(name, "json"))
-        key = dg.AssetKey([layout.study, name])
-        yield dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
+    write_text(layout.figure(name, "json"), str(figure.to_json()))
+    write_text(layout.figure(name, "html"), figure_html(figure))
+    metadata: dict = {"page": dg.MetadataValue.path(layout.figure(name, "html"))}
+    layout.figure(name, "png").unlink(missing_ok=True)
+    if png is not None:
+        write_bytes(layout.figure(name, "png"), png)
+        metadata["picture"] = dg.MetadataValue.md(_inline(png, name))
+    version = content_hash(layout.figure(name, "json"))
+    key = dg.AssetKey([layout.study, name])
+    return dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
 
 
 def _inline(png: bytes, name: str) -> str:
@@ -57,7 +78,6 @@ def _inline(png: bytes, name: str) -> str:
     from PIL import Image
 
     picture = Image.open(io.BytesIO(png))
-    picture.thumbnail((INLINE_WIDTH, INLINE_WIDTH), Image.Resampling.LANCZOS)
     small = io.BytesIO()
-    picture.save(small, "PNG")
+    picture.reduce(max(1, picture.width // INLINE_WIDTH)).save(small, "PNG")
     return f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})"

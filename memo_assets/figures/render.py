@@ -7,11 +7,17 @@ import asyncio
 import hashlib
 import os
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import plotly.graph_objects as go
+
+if TYPE_CHECKING:
+    from kaleido import Kaleido
 
 PNG_WIDTH, PNG_HEIGHT, PNG_SCALE = 1000, 600, 2
 SECONDS_PER_FIGURE = 90
@@ -65,19 +71,58 @@ def figure_div(figure: go.Figure, div_id: str | None = None) -> str:
 
 
 def png_bytes(figures: list[go.Figure]) -> list[bytes]:
-    """The figures as PNG, 1000 pixels wide and 600 (or the figure's own height) high, at twice the resolution.
-
-    One browser is started for all of them. Safe inside a running event loop.
+    """The figures as PNG, by one browser; see `Pictures`.
 
     Raises:
         BrowserMissing: No browser was found, or it does not start.
     """
     if not figures:
         return []
-    path = find_browser()
-    # kaleido is a coroutine; in a thread of its own it neither needs nor meets the caller's event loop.
-    with ThreadPoolExecutor(max_workers=1) as thread:
-        return thread.submit(asyncio.run, _draw(figures, path)).result()
+    with Pictures() as pictures:
+        return [png.result() for png in [pictures.png(figure) for figure in figures]]
+
+
+class Pictures:
+    """Draws figures as PNG in the background: a context in which one browser runs.
+
+    PNGs are 1000 pixels wide and 600 (or the figure's own height) high, at twice the resolution. Safe inside a running
+    event loop.
+
+    Raises:
+        BrowserMissing: No browser was found. One that does not start is told by the futures.
+    """
+
+    def __enter__(self) -> Self:
+        self._browser = find_browser()
+        self._requests: SimpleQueue[tuple[go.Figure, Future[bytes]] | None] = SimpleQueue()
+        # kaleido is a coroutine; in a thread of its own it neither needs nor meets the caller's event loop.
+        self._thread = ThreadPoolExecutor(max_workers=1)
+        self._served = self._thread.submit(lambda: asyncio.run(self._serve()))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._requests.put(None)
+        self._thread.shutdown()
+        self._served.result()
+
+    def png(self, figure: go.Figure) -> Future[bytes]:
+        """The figure as PNG, once it is drawn; figures are drawn in the order in which they are asked for."""
+        future: Future[bytes] = Future()
+        self._requests.put((figure, future))
+        return future
+
+    async def _serve(self) -> None:
+        """Draw until None is asked for; after a failure of the browser, answer everything with it."""
+        request = None
+        try:
+            async with _started(self._browser) as kaleido:
+                while request := await asyncio.to_thread(self._requests.get):
+                    request[1].set_result(await _drawn(kaleido, request[0]))
+        except BaseException as error:  # noqa: BLE001 - whoever waits for a picture is told
+            request = request if request and not request[1].done() else self._requests.get()
+            while request:
+                request[1].set_exception(error)
+                request = self._requests.get()
 
 
 def find_browser() -> str:
@@ -95,7 +140,8 @@ def find_browser() -> str:
     return found
 
 
-async def _draw(figures: list[go.Figure], browser: str) -> list[bytes]:
+@asynccontextmanager
+async def _started(browser: str) -> AsyncIterator["Kaleido"]:
     from kaleido import Kaleido
     from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
 
@@ -104,17 +150,13 @@ async def _draw(figures: list[go.Figure], browser: str) -> list[bytes]:
         async with Kaleido(
             path=browser, mathjax=False, enable_sandbox=False, timeout=SECONDS_PER_FIGURE
         ) as kaleido:
-            return [
-                await kaleido.calc_fig(
-                    figure,
-                    opts={
-                        "format": "png",
-                        "width": PNG_WIDTH,
-                        "height": cast("Any", figure.layout).height or PNG_HEIGHT,
-                        "scale": PNG_SCALE,
-                    },
-                )
-                for figure in figures
-            ]
+            yield kaleido
     except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError) as error:
         raise BrowserMissing(f"The browser {browser} does not start or closed at once. {_ADVICE}") from error
+
+
+async def _drawn(kaleido: "Kaleido", figure: go.Figure) -> bytes:
+    height = cast("Any", figure.layout).height or PNG_HEIGHT
+    return await kaleido.calc_fig(
+        figure, opts={"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}
+    )

@@ -1,8 +1,10 @@
 """HTML and PNG of a figure, with the browser of this machine if there is one."""
 
 import asyncio
+import contextlib
 import shutil
 import struct
+import threading
 
 import plotly.graph_objects as go
 import pytest
@@ -49,15 +51,64 @@ def test_png_or_a_clear_error():
 
 
 def test_png_inside_a_running_event_loop(monkeypatch):
-    async def draw(figures, browser):
-        return [browser.encode()] * len(figures)
+    @contextlib.asynccontextmanager
+    async def started(browser):
+        yield browser.encode()
+
+    async def drawn(kaleido, figure):
+        return kaleido
 
     async def caller():
         return render.png_bytes([SMALL])
 
-    monkeypatch.setattr(render, "_draw", draw)
+    monkeypatch.setattr(render, "_started", started)
+    monkeypatch.setattr(render, "_drawn", drawn)
     monkeypatch.setattr(render, "find_browser", lambda: "mine")
     assert asyncio.run(caller()) == [b"mine"]
+
+
+def test_pictures_are_drawn_while_figures_are_made(monkeypatch):
+    asked = threading.Event()
+
+    @contextlib.asynccontextmanager
+    async def started(browser):
+        yield browser
+
+    async def drawn(kaleido, figure):
+        asked.set()
+        return figure.layout.title.text.encode()
+
+    monkeypatch.setattr(render, "_started", started)
+    monkeypatch.setattr(render, "_drawn", drawn)
+    monkeypatch.setattr(render, "find_browser", lambda: "mine")
+    with render.Pictures() as pictures:
+        first = pictures.png(go.Figure(layout={"title": {"text": "one"}}))
+        assert asked.wait(10)
+        second = pictures.png(go.Figure(layout={"title": {"text": "two"}}))
+        assert (first.result(10), second.result(10)) == (b"one", b"two")
+
+
+def test_a_browser_that_closes_in_the_middle_is_told_by_every_later_picture(monkeypatch):
+    @contextlib.asynccontextmanager
+    async def started(browser):
+        yield browser
+
+    async def drawn(kaleido, figure):
+        if figure.layout.height:
+            raise render.BrowserMissing("closed")
+        return b"png"
+
+    monkeypatch.setattr(render, "_started", started)
+    monkeypatch.setattr(render, "_drawn", drawn)
+    monkeypatch.setattr(render, "find_browser", lambda: "mine")
+    with render.Pictures() as pictures:
+        sound, broken, later = (
+            pictures.png(figure) for figure in (SMALL, go.Figure(layout={"height": 77}), SMALL)
+        )
+        assert sound.result(10) == b"png"
+        for picture in (broken, later):
+            with pytest.raises(render.BrowserMissing, match="closed"):
+                picture.result(10)
 
 
 def test_no_figures_need_no_browser(monkeypatch):
