@@ -4,13 +4,13 @@ What belongs here: how such directions are drawn, and projections on them by tor
 float32 states on processors are in `psmi_loops.py`; what is computed from projections belongs to the measures.
 
 Hidden states h of width d get random signs s, go to random places among w = r x c (powers of two; zeros elsewhere), and are
-mixed once, x = H place(s * h), with H the Hadamard matrix of width w. A block of r directions has one vector g of w normal numbers; direction k of it
-projects h on sum_j H_r[k, j] sum_i g[j, i] x[j, i] / w, H_r the Hadamard matrix of width r. So
+mixed once, x = H place(s * h), with H the Hadamard matrix of width w. A block of r directions has one vector g of w normal
+numbers; its direction k projects h on sum_j H_r[k, j] sum_i g[j, i] x[j, i] / w, with H_r the Hadamard matrix of width r. So
 
 - every direction is a vector of independent normal numbers, and is uniform on the sphere but for its length: a Hadamard
   matrix over the root of its width is orthogonal, and signs leave normal numbers normal;
-- directions of one block share the size of the numbers in g. Mixing spreads every dimension of the states over all of g,
-  which keeps what is shared to 2 / c of the variance of one direction's projection squared, at most;
+- directions of one block share the sizes of the numbers in g. Mixing spreads every dimension of the states over all of g, so
+  that little of a score's variance comes of it: about 2 / c of it, for a score that is quadratic in the direction;
 - projections on K directions take about w (log w + K / r) + K log r additions and products in the place of d K.
 
 Hadamard transforms in the place of normal matrices: Le, Sarlos and Smola, "Fastfood", ICML 2013. Here the transform comes last,
@@ -29,9 +29,7 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
-_LEAST_WIDTH = (
-    256  # a block of 16 directions: narrow states are filled up, or directions would share too much
-)
+_LEAST_WIDTH = 256  # narrow states are filled up: c = 16
 
 
 @dataclass(frozen=True)
