@@ -43,8 +43,7 @@ def ensure_schema(connection: "duckdb.DuckDBPyConnection") -> None:
         connection: on the database, for writing.
     """
     version = _version()
-    known = connection.execute("SELECT 1 FROM duckdb_functions() WHERE function_name = 'schema_version'")
-    if known.fetchone() and connection.execute("SELECT schema_version()").fetchone() == (version,):
+    if _made_by(connection) == version:
         there = set(connection.execute("SELECT table_name, column_name FROM duckdb_columns()").fetchall())
         if there >= {
             (name, column.name) for name, made in (TABLES | VIEWS).items() for column in made.columns
@@ -54,6 +53,15 @@ def ensure_schema(connection: "duckdb.DuckDBPyConnection") -> None:
         connection.execute(statement)
     connection.execute(f"CREATE OR REPLACE MACRO schema_version() AS '{version}'")
     connection.execute("COMMENT ON MACRO schema_version IS 'Hash of the statements that made this schema.'")
+
+
+def _made_by(connection: "duckdb.DuckDBPyConnection") -> str | None:
+    import duckdb
+
+    try:
+        return connection.execute("SELECT schema_version()").fetchall()[0][0]
+    except duckdb.CatalogException:  # no such macro: an earlier version, or an empty database
+        return None
 
 
 @cache
