@@ -34,15 +34,13 @@ def write_figures(
     from memo_assets.figures.render import BrowserMissing, Pictures
     from memo_assets.figures.theme import fit_title
 
-    def warn(error: BrowserMissing) -> None:
-        context.log.warning(f"no PNG pictures, HTML only: {error}")
-
+    no_pictures = "no PNG pictures, HTML only: {}"
     with ExitStack() as stack:
         pictures = None
         try:
             pictures = stack.enter_context(Pictures())
         except BrowserMissing as error:
-            warn(error)
+            context.log.warning(no_pictures.format(error))
         made = []
         for name, figure in figures:
             fit_title(figure)
@@ -52,7 +50,8 @@ def write_figures(
             try:
                 png = asked.result() if asked and pictures else None
             except BrowserMissing as error:
-                pictures = warn(error)
+                pictures = None
+                context.log.warning(no_pictures.format(error))
             yield _written(layout, name, figure, png)
 
 

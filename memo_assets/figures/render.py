@@ -100,7 +100,9 @@ class Pictures:
         self._served = self._thread.submit(lambda: asyncio.run(self._serve()))
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        while kind is not None and not self._requests.empty():
+            self._requests.get()  # nobody waits for it any more
         self._requests.put(None)
         self._thread.shutdown()
         self._served.result()

@@ -111,6 +111,35 @@ def test_a_browser_that_closes_in_the_middle_is_told_by_every_later_picture(monk
                 picture.result(10)
 
 
+def test_pictures_that_nobody_waits_for_are_not_drawn(monkeypatch):
+    begun, go_on, drawn_figures = threading.Event(), threading.Event(), []
+
+    @contextlib.asynccontextmanager
+    async def started(browser):
+        yield browser
+
+    async def drawn(kaleido, figure):
+        drawn_figures.append(figure)
+        begun.set()
+        await asyncio.to_thread(go_on.wait, 10)
+        return b"png"
+
+    def asking():
+        with render.Pictures() as pictures:
+            for _ in range(5):
+                pictures.png(SMALL)
+            assert begun.wait(10)
+            threading.Timer(0.3, go_on.set).start()
+            raise OSError("disk full")
+
+    monkeypatch.setattr(render, "_started", started)
+    monkeypatch.setattr(render, "_drawn", drawn)
+    monkeypatch.setattr(render, "find_browser", lambda: "mine")
+    with pytest.raises(OSError, match="disk full"):
+        asking()
+    assert len(drawn_figures) == 1
+
+
 def test_no_figures_need_no_browser(monkeypatch):
     monkeypatch.setenv("PATH", "")
     assert render.png_bytes([]) == []
