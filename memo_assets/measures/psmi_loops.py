@@ -97,7 +97,7 @@ def moments(x, class_of, directions, sums, squares):
 
 @_compiled
 def exponential(x):
-    """Exp for x <= 0 in float32, off by two units in the last place at most; 0 stands for what is below e^-87."""
+    """Exp for x <= 88 in float32, off by some units in the last place; e^-87 stands for all below it."""
     x = max(x, np.float32(-87.0))
     whole = np.floor(x * np.float32(1.4426950408889634) + np.float32(0.5))
     rest = x - whole * np.float32(0.693359375)
