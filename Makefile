@@ -20,7 +20,7 @@ help:
 	@echo "make ui       open the Dagster web UI on http://127.0.0.1:$(PORT)"
 	@echo "make lint     ruff (lint and format) and pyright"
 	@echo "make snapshot write the graph of all studies as text, which the tests compare"
-	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 11 minutes)"
+	@echo "make results  both studies on three fresh data seeds, as the table in the README (about 7 minutes)"
 	@echo "make mitigations  both studies with all protected variants, beside one another (long; see docs/mitigations.md)"
 	@echo "make slurm    start a real Slurm cluster on this one machine, to try the platform on (make slurm-stop ends it)"
 	@echo "make bench    kernels, training, warehouse and pipeline beside other ways, as the table docs/benchmarks.md (long)"
