@@ -1,7 +1,7 @@
 """Dagster's record of events in SQLite, kept open: dagster.yaml names this class.
 
 What belongs here: how the databases are connected to. Their files, tables and contents are Dagster's own, so a home can go
-back to Dagster's class at any time. Dagster makes an engine for every query, which costs several times what the query does.
+back to Dagster's class at any time. Dagster makes an engine and a connection for every query; here they stay.
 """
 
 from __future__ import annotations
