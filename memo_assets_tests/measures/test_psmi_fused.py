@@ -180,7 +180,7 @@ def test_outermost_values_are_those_of_a_sort_block_by_block(kind: str, n_tail: 
 
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_a_class_whose_density_is_beyond_float32_is_told_exactly(n_classes: int) -> None:
-    # Two narrow classes far apart: the labels of two samples are exchanged, so their own density is e^-1000 and less.
+    # Two narrow classes far apart: the labels of two samples are exchanged, so their own density is far below e^-80 of the other's.
     rng = np.random.default_rng(0)
     labels = np.arange(500 * n_classes) % n_classes
     hidden = 0.01 * rng.standard_normal((len(labels), 3)) + 40.0 * labels[:, None]
