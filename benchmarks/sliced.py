@@ -48,7 +48,7 @@ def one_layer(
 ) -> list[Row]:
     """PSMI of one layer beside the bare product and the package."""
     hidden, labels = states(n, width)
-    thetas = unit_directions(DIRECTIONS, width, dtype=np.float32)
+    thetas = unit_directions(DIRECTIONS, width).astype(np.float32)
     out = np.empty((n, DIRECTIONS), np.float32)
     taken = in_turn(
         {
@@ -128,7 +128,7 @@ def all_layers(rounds: int) -> list[Row]:
     layers = [states(n, width, seed=layer)[0] for layer in range(n_layers)]
     labels = states(n, width)[1]
     few = 4
-    thetas = unit_directions(DIRECTIONS, width, dtype=np.float32)
+    thetas = unit_directions(DIRECTIONS, width).astype(np.float32)
     taken = in_turn(
         {
             "one call": lambda: list(psmi_of_layers(layers, labels, n_directions=DIRECTIONS)),

@@ -1,6 +1,7 @@
 """Figures of a study: computed together, since they share one browser start for the PNGs."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -9,6 +10,9 @@ from memo_assets.assets.spec import asset_options
 from memo_assets.config import Study
 from memo_assets.store.layout import Layout
 from memo_assets.study_figures import figures_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def build(study: Study) -> list[dg.AssetsDefinition]:
@@ -30,9 +34,13 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
             for entry in figures_of(study)
             if dg.AssetKey([study.name, entry.name]) in context.selected_asset_keys
         ]
-        with reading() as connection:
-            subject = Subject(connection, study, study.shadows.audited[0])
-            drawn = ((entry.name, entry.draw(subject)) for entry in wanted)
-            yield from write_figures(context, layout, drawn)
+
+        def drawn() -> Iterator[tuple[str, "go.Figure"]]:
+            with reading() as connection:
+                subject = Subject(connection, study, study.shadows.audited[0])
+                for entry in wanted:
+                    yield entry.name, entry.draw(subject)
+
+        yield from write_figures(context, layout, drawn())
 
     return [figures]

@@ -24,9 +24,7 @@ _STREAM = 125  # directions drawn from one random stream
 _SUM_CELLS = 2**21  # numbers a thread sums at a time
 
 
-def unit_directions(
-    n_directions: int, dim: int, seed: int = 0, *, dtype: DTypeLike = np.float64
-) -> np.ndarray:
+def unit_directions(n_directions: int, dim: int, seed: int = 0) -> np.ndarray:
     """Draw directions uniformly on the unit sphere.
 
     Normal vectors divided by their length (Marsaglia, Annals of Mathematical Statistics 43, 1972). They come from
@@ -36,10 +34,9 @@ def unit_directions(
         n_directions: K, at least 1.
         dim: d, the width of the hidden states, at least 1.
         seed: of the draw, at least 0; the same seed gives the same directions, on any number of threads.
-        dtype: float64, or float32 for the same directions rounded, in half of the memory.
 
     Returns:
-        [K, d] of `dtype`, rows of length 1.
+        float64 [K, d], rows of length 1.
 
     Raises:
         ValueError: if `n_directions` or `dim` is below 1.
@@ -47,15 +44,13 @@ def unit_directions(
     check_count(n_directions)
     if dim < 1:
         raise ValueError(f"The hidden states have width {dim}: a direction needs at least one dimension.")
-    out = np.empty((n_directions, dim), dtype)
+    out = np.empty((n_directions, dim))
 
     def draw(start: int) -> None:
         rows = out[start : start + _STREAM]
         stream = np.random.default_rng([seed, start // _STREAM])
         normal = stream.standard_normal(rows.shape)
-        np.divide(
-            normal, np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None], out=rows, casting="same_kind"
-        )
+        np.divide(normal, np.sqrt(np.einsum("kd,kd->k", normal, normal))[:, None], out=rows)
 
     in_threads(draw, range(0, n_directions, _STREAM))
     return out
@@ -153,7 +148,6 @@ def direction_tensor(
     n_directions: int,
     *,
     seed: int,
-    dtype: DTypeLike = np.float64,
 ) -> torch.Tensor:
     """Take the directions given, or draw `n_directions` of them, on the device of `hidden`.
 
@@ -162,19 +156,39 @@ def direction_tensor(
         hidden: tensor [N, d].
         n_directions: how many to draw where none are given.
         seed: of that draw.
-        dtype: float64 or float32, of the draw and of what is returned.
 
     Returns:
-        Tensor [K, d].
+        Tensor float64 [K, d].
 
     Raises:
         ValueError: if no direction is asked for, or those given have another width or hold nan or inf.
     """
     import torch
 
-    width = hidden.shape[1]
     if directions is None:
-        return torch.from_numpy(unit_directions(n_directions, width, seed, dtype=dtype)).to(hidden.device)
+        return torch.from_numpy(unit_directions(n_directions, hidden.shape[1], seed)).to(hidden.device)
+    return given_directions(directions, hidden)
+
+
+def given_directions(
+    directions: ArrayLike | torch.Tensor, hidden: torch.Tensor, dtype: DTypeLike = np.float64
+) -> torch.Tensor:
+    """Read the directions given, on the device of `hidden`.
+
+    Args:
+        directions: [K, d].
+        hidden: tensor [N, d].
+        dtype: float64 or float32, of what is returned.
+
+    Returns:
+        Tensor [K, d].
+
+    Raises:
+        ValueError: if they have another width or hold nan or inf.
+    """
+    import torch
+
+    width = hidden.shape[1]
     given = hidden_tensor(directions, "directions")
     if given.shape[1] != width:
         raise ValueError(

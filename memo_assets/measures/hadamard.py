@@ -20,7 +20,7 @@ on normal numbers of each block's own, so that the distribution of a direction i
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -81,20 +81,23 @@ class HadamardDirections:
             blocks = slice(start // r, math.ceil(stop / r))
             yield replace(self, normals=self.normals[:, :, blocks], skip=start % r, n=stop - start)
 
-    def project(self, states: torch.Tensor) -> torch.Tensor:
-        """Projections [N, K] of states [N, d], in their dtype and on their device."""
+    def projector(self, device: torch.device) -> Callable[[torch.Tensor], torch.Tensor]:
+        """What gives the projections [N, K] of states float64 [N, d] on a device; for any number of blocks of rows."""
         import torch
 
         r, c, n_blocks = self.normals.shape
-        signs, normals, rows, columns = (
-            torch.from_numpy(part).to(states) for part in (self.signs, self.normals, matrix(r), matrix(c))
-        )
-        placed = states.new_zeros(len(states), r * c)
-        placed[:, torch.from_numpy(self.places).to(states.device)] = states * signs
-        mixed = columns @ placed.view(-1, c, r) @ rows
-        summed = mixed.permute(2, 0, 1) @ normals  # [r, N, B]
-        blocks = summed.permute(1, 2, 0) @ rows  # [N, B, r]
-        return blocks.reshape(-1, n_blocks * r)[:, self.skip : self.skip + self.n]
+        arrays = self.signs, self.places, self.normals, matrix(r), matrix(c)
+        signs, places, normals, rows, columns = (torch.from_numpy(array).to(device) for array in arrays)
+
+        def project(states: torch.Tensor) -> torch.Tensor:
+            placed = states.new_zeros(len(states), r * c)
+            placed[:, places] = states * signs
+            mixed = columns @ placed.view(-1, c, r) @ rows
+            summed = mixed.permute(2, 0, 1) @ normals  # [r, N, B]
+            blocks = summed.permute(1, 2, 0) @ rows  # [N, B, r]
+            return blocks.reshape(-1, n_blocks * r)[:, self.skip : self.skip + self.n]
+
+        return project
 
     def lengths(self) -> np.ndarray:
         """float64 [K]: of every direction, the root of its expected squared length, which is 1 where d = w."""

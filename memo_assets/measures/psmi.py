@@ -17,7 +17,7 @@ from memo_assets.measures.directions import (
     Room,
     check_count,
     class_index,
-    direction_tensor,
+    given_directions,
     hidden_tensor,
 )
 from memo_assets.measures.hadamard import HadamardDirections
@@ -102,7 +102,7 @@ def psmi(
     """
     states = hidden_tensor(hidden)
     if directions is not None:
-        taken = direction_tensor(directions, states, 0, seed=seed, dtype=_precision(states))
+        taken = given_directions(directions, states, _precision(states))
     else:
         taken = None if n_directions == "auto" else _drawn(states, n_directions, seed)
     return _psmi(states, labels, taken, seed=seed, room=Room(), classes=classes)

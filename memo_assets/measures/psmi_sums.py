@@ -61,8 +61,9 @@ class TorchSums:
         most = max(1, _PMI_CELLS // len(self._states))
         if isinstance(directions, HadamardDirections):
             for part in directions.parts(most):
-                lengths = torch.from_numpy(part.lengths()).to(self._states.device)
-                self._take_projections(_projected(self._states, len(part), part.project), lengths)
+                device = self._states.device
+                projections = _projected(self._states, len(part), part.projector(device))
+                self._take_projections(projections, torch.from_numpy(part.lengths()).to(device))
             return
         for block in directions.split(most):
             projections = _projected(self._states, len(block), lambda rows, block=block: rows @ block.T)

@@ -44,14 +44,13 @@ MACROS = {
           GROUP BY epoch, sample_id, is_in
         ), pairs AS (  -- both sides in one row: cheaper than a join of the sides
           SELECT epoch, sample_id,
-                 coalesce(max(n) FILTER (is_in = 1), 0) AS n_in, coalesce(max(n) FILTER (is_in = 0), 0) AS n_out,
-                 coalesce(max(mean) FILTER (is_in = 1), 0) AS mean_in, if(n_in = 0, .1, max(sd) FILTER (is_in = 1)) AS sd_in,
-                 coalesce(max(mean) FILTER (is_in = 0), 0) AS mean_out, if(n_out = 0, .1, max(sd) FILTER (is_in = 0)) AS sd_out
+                 max(n) FILTER (is_in = 1) AS n_in, max(mean) FILTER (is_in = 1) AS mean_in, max(sd) FILTER (is_in = 1) AS sd_in,
+                 max(n) FILTER (is_in = 0) AS n_out, max(mean) FILTER (is_in = 0) AS mean_out, max(sd) FILTER (is_in = 0) AS sd_out
           FROM sides GROUP BY epoch, sample_id
-        ), moments AS (  -- of a sample without any other model too
+        ), moments AS (
           SELECT epoch, sample_id, gap, coalesce(n_in, 0) AS n_in, coalesce(n_out, 0) AS n_out,
                  coalesce(mean_in, 0) AS mean_in, if(pairs.n_in IS NULL, .1, sd_in) AS sd_in,
-                 coalesce(mean_out, 0) AS mean_out, if(pairs.n_in IS NULL, .1, sd_out) AS sd_out
+                 coalesce(mean_out, 0) AS mean_out, if(pairs.n_out IS NULL, .1, sd_out) AS sd_out
           FROM own LEFT JOIN pairs USING (epoch, sample_id)
         )
         SELECT epoch, sample_id, n_in, n_out,

@@ -12,9 +12,13 @@ from memo_assets.measures.psmi import psmi
 from memo_assets.measures.psmi_fused import FusedSums
 
 
+def projected(directions: HadamardDirections, states: torch.Tensor) -> np.ndarray:
+    return directions.projector(states.device)(states).numpy()
+
+
 def as_matrix(directions: HadamardDirections) -> np.ndarray:
     """The directions themselves [K, d]."""
-    return directions.project(torch.eye(directions.width, dtype=torch.float64)).numpy().T
+    return projected(directions, torch.eye(directions.width, dtype=torch.float64)).T
 
 
 @pytest.mark.parametrize(("dim", "r", "c"), [(5, 16, 16), (256, 16, 16), (300, 16, 32), (1100, 32, 64)])
@@ -69,7 +73,7 @@ def test_compiled_projections_are_those_of_torch(dim: int, start: int, stop: int
     sums = FusedSums(torch.from_numpy(hidden), np.arange(330) % 2, np.array([165, 165]), 1, room=Room())
     found, moments = sums._fast_projections(directions)
     centred = torch.from_numpy(hidden - hidden.mean(axis=0)).double()
-    expected = directions.project(centred).numpy()
+    expected = projected(directions, centred)
     assert found.shape == expected.shape == (330, stop - start)
     # One direction each: the compiled loops have an order of their own.
     order, reference = np.argsort(found[0]), np.argsort(expected[0])
