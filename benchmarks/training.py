@@ -4,7 +4,9 @@
 
 Training: samples a CPU second of K adapters in one pack, batches of 16 each, beside `transformers.Trainer` with a peft
 adapter, in batches of 16 padded to the longest of each, and in batches of 2 with two passes a step padded to 512 tokens.
-Both learn the answer alone, in float32, on one thread; set-up and the first step are not counted.
+Both learn the answer alone, in float32, on one thread. Set-up and the first steps are not counted: in a virtual machine
+memory costs most when it is touched for the first time (a step of 8 adapters takes 2 s longer then), and a run has
+hundreds of steps. Batches padded to one length need the same memory in each step, so one of them is enough.
 
 Forward: all checkpoints of one adapter over 500 samples, beside loading base and adapter again for each checkpoint and
 asking for the logits of all positions. One of the checkpoints is timed and scaled up.
@@ -37,24 +39,26 @@ from memo_assets.training.loop import train
 from memo_assets.training.schedule import checkpoint_steps
 
 BATCH, LONG = 16, 512
+WARM_UP = 4  # steps that are not counted, where batches differ in length
 CHECKPOINTS, READ = 8, 500
 
 
 class Clock:
-    """CPU seconds from the first step's end to the last one's, and how many steps that was."""
+    """CPU seconds of some steps after those that are not counted."""
 
-    def __init__(self, steps: int) -> None:
+    def __init__(self, steps: int, warm_up: int) -> None:
         self._done, self._began = 0, 0.0
+        self._warm_up = warm_up
         self.steps = steps
         self.seconds = 0.0
 
     def tick(self) -> bool:
         """Called after every step; whether that was the last."""
         self._done += 1
-        if self._done == 1:
+        if self._done == self._warm_up:
             self._began = time.process_time()
         self.seconds = time.process_time() - self._began
-        return self._done > self.steps
+        return self._done == self._warm_up + self.steps
 
 
 def packed(of: Subject, k: int, steps: int) -> Callable[[], float]:
@@ -68,7 +72,7 @@ def packed(of: Subject, k: int, steps: int) -> Callable[[], float]:
     assert list(checkpoint_steps(recipe, rows.shape[1]))
 
     def run() -> float:
-        clock = Clock(steps)
+        clock = Clock(steps, WARM_UP)
 
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Interrupted):
             train(
@@ -118,7 +122,7 @@ def by_trainer(
     texts = [of.texts[position] for position in of.pool[split_mask(len(of.pool), 0.5, 0)]]
 
     def run() -> float:
-        clock = Clock(steps)
+        clock = Clock(steps, WARM_UP if length is None else 1)
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
@@ -147,7 +151,12 @@ def by_trainer(
 
 
 def trained(
-    of: Subject, name: str, rounds: int, *, packs: dict[int, float | None], steps: tuple[int, int, int]
+    of: Subject,
+    name: str,
+    rounds: int,
+    *,
+    packs: dict[int, tuple[float, float] | None],
+    steps: tuple[int, int, int],
 ) -> list[Row]:
     """Rows of one model.
 
@@ -189,9 +198,10 @@ def trained(
 
 def checkpoints_forward(of: Subject, rounds: int, folder: Path) -> list[Row]:
     """All checkpoints of one adapter over 500 samples."""
-    assert of.study.lora is not None
+    lora = of.study.lora
+    assert lora is not None
     model, _ = load_base(str(of.folder), "fp32")
-    task = LanguageTask(model, of.tokens, of.study.lora, seeds=[0], base_name=str(of.folder))
+    task = LanguageTask(model, of.tokens, lora, seeds=[0], base_name=str(of.folder))
     saved = [folder / f"adapter-{number}" for number in range(CHECKPOINTS)]
     for path in saved:
         task.export(0, path)
@@ -199,7 +209,7 @@ def checkpoints_forward(of: Subject, rounds: int, folder: Path) -> list[Row]:
 
     def ours() -> None:
         base, _ = load_base(str(of.folder), "fp32")
-        adapter = LanguageTask(base, of.tokens, of.study.lora, seeds=[0], base_name=str(of.folder))
+        adapter = LanguageTask(base, of.tokens, lora, seeds=[0], base_name=str(of.folder))
         for path in saved:
             adapter.load(0, path)
             forward(adapter, rows)
@@ -261,7 +271,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
         if "tiny" in wanted:
-            packs = {1: None, 2: None, 4: None, 8: None, 16: (5, 100), 32: None}
+            packs: dict[int, tuple[float, float] | None] = {
+                1: None,
+                2: None,
+                4: None,
+                8: None,
+                16: (5, 100),
+                32: None,
+            }
             rows = trained(
                 subject("cities", folder), "tiny Llama", arguments.rounds, packs=packs, steps=(40, 60, 6)
             )
@@ -272,7 +289,7 @@ def main() -> None:
             packs = {1: None, 4: None, 8: (2.5, 15)}
             write(
                 "training_smollm2",
-                trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(2, 3, 1)),
+                trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(6, 8, 1)),
             )
         if "forward" in wanted:
             write("forward", checkpoints_forward(large, min(arguments.rounds, 3), folder))

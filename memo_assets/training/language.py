@@ -5,7 +5,7 @@ adapters (`models`), how text becomes tokens (`data`), the loop (`loop`).
 
 Samples are padded on the right without an attention mask: a causal model never looks ahead, so what follows the last
 token of a sample cannot change it. What need not see other positions runs on those that predict the answer only.
-What all samples of a prediction begin with is read once per model and its keys and values serve all of them.
+What all samples of a batch begin with is read once per model, in training without dropout too (`beginnings`).
 
 An answer of several tokens is given to the model up to its last token but one, and its log-probability is the sum over
 its tokens. Predicting so takes one pass over the samples for every option that has more than one token.
@@ -27,8 +27,9 @@ from memo_assets.config import Elr, Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.models.packed_lora import pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
+from memo_assets.training.beginnings import Layout, attending, can_share
 from memo_assets.training.early_learning import EarlyLearning
-from memo_assets.training.positions import CHECKED, at, only, position_wise
+from memo_assets.training.positions import CHECKED, at, only, output_module
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
@@ -83,7 +84,7 @@ class LanguageTask:
         self.seeds = self._pack.seeds
         self._model = model.eval()
         self._device = next(model.parameters()).device
-        self._position_wise = position_wise(model)
+        output_module(model)  # asked here, so that a model without one is told before anything runs
         self._base_name = str(model.name_or_path) if base_name is None else base_name
         self._ids = samples.ids
         self._offsets = samples.offsets
@@ -224,39 +225,36 @@ class LanguageTask:
             np.tile(rows, (len(self.seeds), 1)),
             np.tile(_trimmed(answers), (len(self.seeds), 1, 1)),
         )
-        return self._answer_logits(tiled, answers, hidden=hidden, begun=self._common_beginning(rows))
+        return self._answer_logits(tiled, answers, hidden=hidden)
 
     def _answer_logits(
-        self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool, begun: int = 0
+        self, rows: np.ndarray, answers: np.ndarray, *, hidden: bool
     ) -> tuple[Tensor, Sequence[Tensor] | None]:
         """Float32 logits [K, b, M, V] that predict the answers [K, b, M] of rows [K, b], and hidden states, L times [K, b, d].
 
         Hidden states are those that predict the first token of the answer. Where an answer has fewer than M tokens the
-        logits mean nothing. The first `begun` tokens, the same in all rows, are read once per model.
+        logits mean nothing. What all rows begin with is read once per model.
         """
         ids, _ = self._texts(rows, answers)
-        last = self.lengths[rows.ravel()] - 1 - begun
-        places = np.minimum(last[:, None] + np.arange(answers.shape[2]), ids.shape[1] - 1 - begun)
-        cache = None
-        if begun:
-            beginning = ids[:1, :begun].expand(len(rows), -1)
-            cache = self._model.get_decoder()(input_ids=beginning, use_cache=True).past_key_values
-            cache.batch_repeat_interleave(rows.shape[1])
-        # Several positions fit into no residual stream: then only what comes after all blocks runs on them alone.
-        cut = self._position_wise if answers.shape[2] == 1 else self._position_wise[-1:]
-        with only(cut, self._on_device(places)):
+        layout = Layout(*rows.shape, begun=self._common_beginning(rows, ids.shape[1]), length=ids.shape[1])
+        last = self.lengths[rows.ravel()] - 1
+        places = np.minimum(last[:, None] + np.arange(answers.shape[2]), layout.length - 1)
+        where = layout.where(self._on_device(places))
+        cut = answers.shape[2] == 1 and self._model.config.model_type in CHECKED
+        with attending(self._model, layout), only(self._model, where, last_block=cut):
             output = self._model(
-                input_ids=ids[:, begun:],
-                past_key_values=cache,
-                use_cache=cache is not None,
+                input_ids=layout.tokens(ids),
+                use_cache=False,
                 output_hidden_states=hidden,
+                **layout.arguments(self._device),
             )
         logits = output.logits.float().view(*answers.shape, -1)
         if not hidden:
             return logits, None
-        first = self._on_device(places[:, :1])
-        states = [at(layer, first)[:, 0].float() for layer in output.hidden_states[1:]]
-        return logits, [layer.view(*rows.shape, -1) for layer in states]
+        *inner, final = output.hidden_states[1:]
+        states = [at(layer, where[:, 0]) for layer in inner]
+        states.append(final[:, 0] if cut else at(final, where[:, 0]))
+        return logits, [layer.float().view(*rows.shape, -1) for layer in states]
 
     def _text_logits(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
         """Float32 logits [K, b, T, V] at every position of rows [K, b], and the tokens there [K, b, T] to predict."""
@@ -264,10 +262,14 @@ class LanguageTask:
         logits = self._model(input_ids=ids, use_cache=False).logits.float()
         return logits.view(*rows.shape, *logits.shape[1:]), targets.view(*rows.shape, -1)
 
-    def _common_beginning(self, rows: np.ndarray) -> int:
-        """How many tokens all these samples begin with, the last context token of each left out; 0 for one sample."""
-        if len(rows) < 2 or self._model.config.model_type not in CHECKED:
+    def _common_beginning(self, rows: np.ndarray, length: int) -> int:
+        """How many tokens all samples of rows [K, b], of `length` tokens at most, begin with; the last of a context left out.
+
+        0 where nothing is gained or nothing may be shared: one sample a model, dropout, which draws for each sample.
+        """
+        if rows.shape[1] < 2 or self._pack.dropout.active or not can_share(self._model, length):
             return 0
+        rows = rows.ravel()
         longest = int(self.lengths[rows].min()) - 1
         ids = self._ids[self._offsets[rows][:, None] + np.arange(longest)]
         differs = (ids != ids[0]).any(axis=0)

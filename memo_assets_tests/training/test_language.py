@@ -51,29 +51,6 @@ def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) 
     assert torch.isneginf(found.option_logits[1][options < 0]).all()
 
 
-@pytest.mark.parametrize("model_type", CHECKED)
-def test_a_common_beginning_read_once_changes_nothing(model_type: str) -> None:
-    samples = random_samples()
-    begins = samples.offsets[:-1]
-    samples.ids[begins], samples.ids[begins + 1] = 7, 8
-    lora = Lora(rank=2, alpha=4, targets=["q_proj", "k_proj", "down_proj"])
-    task = _perturbed(LanguageTask(_small(model_type), samples, lora, seeds=[0, 1, 2]))
-    model = task._model
-    read: list[int] = []
-    model.get_decoder().register_forward_pre_hook(
-        lambda _module, _args, given: read.append(given["input_ids"].shape[1]), with_kwargs=True
-    )
-    together = task.predict(np.arange(12), hidden=True)
-    assert read == [2, int(samples.lengths[:12].max()) - 2]
-    for row in range(12):
-        alone = task.predict(np.array([row]), hidden=True)
-        assert together.hidden is not None
-        assert alone.hidden is not None
-        pairs = [(together.option_logits, alone.option_logits), (together.loss, alone.loss)]
-        for found, expected in (*pairs, *zip(together.hidden, alone.hidden, strict=True)):
-            torch.testing.assert_close(found[:, row], expected[:, 0])
-
-
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
 def test_the_untrained_task_is_the_base_model_whatever_the_adapters_and_the_pack(seeds: list[int]) -> None:
     rows, fresh = np.arange(12), language_task([5]).predict(np.arange(12), hidden=True)
