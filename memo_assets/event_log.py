@@ -7,18 +7,21 @@ back to Dagster's class at any time. Dagster makes an engine and a connection fo
 from __future__ import annotations
 
 import os
+import sqlite3
+import uuid
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS, create_db_conn_string
 from dagster._serdes import ConfigurableClassData
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.pool import QueuePool
 
 _MOST_ENGINES = 16  # databases kept open at once: the index, and one a run
@@ -30,6 +33,7 @@ class KeptOpenEventLog(SqliteEventLogStorage):
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._engines: OrderedDict[str, tuple[Engine, int]] = OrderedDict()  # and the inode of its file
         self._tables: set[str] = set()
+        self._empty: bytes | None = None  # a run's database without events
         # Of a batch that is being stored, under the lock: its thread, its transactions, connections by database.
         self._batch: tuple[int, ExitStack, dict[str, Connection]] | None = None
         super().__init__(base_dir, inst_data)
@@ -91,12 +95,25 @@ class KeptOpenEventLog(SqliteEventLogStorage):
             pool_size=1,
             connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
         )
-        self._initdb(engine)
+        event.listen(engine, "connect", _do_not_wait_for_the_disk)
+        self._make_tables(shard, path, engine)
         self._initialized_dbs.add(shard)
         self._engines[shard] = engine, path.stat().st_ino
         if len(self._engines) > _MOST_ENGINES:
             self._engines.popitem(last=False)[1][0].dispose()
         return engine
+
+    def _make_tables(self, shard: str, path: Path, engine: Engine) -> None:
+        """See to it that a database is there and has Dagster's tables."""
+        is_new_run = shard != INDEX_SHARD_NAME and not path.exists()
+        if is_new_run and self._empty is not None and _placed(path, self._empty):
+            return
+        self._initdb(engine)
+        if is_new_run and self._empty is None:
+            with engine.connect() as connection:
+                if not connection.exec_driver_sql("SELECT count(*) FROM event_logs").scalar():
+                    raw = cast("sqlite3.Connection", connection.connection.driver_connection)
+                    self._empty = raw.serialize()
 
     def dispose(self) -> None:
         """Close all databases."""
@@ -104,3 +121,20 @@ class KeptOpenEventLog(SqliteEventLogStorage):
             engine.dispose()
         self._engines.clear()
         super().dispose()
+
+
+def _placed(path: Path, content: bytes) -> bool:
+    """Write a file that is not there yet, whole or not at all; False if another process was faster or links are unknown."""
+    copy = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        copy.write_bytes(content)
+        path.hardlink_to(copy)
+    except OSError:
+        return False
+    finally:
+        copy.unlink(missing_ok=True)
+    return True
+
+
+def _do_not_wait_for_the_disk(connection: sqlite3.Connection, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")

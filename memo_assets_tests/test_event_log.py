@@ -1,8 +1,10 @@
 """The event log that keeps its databases open: what it stores is what Dagster's own class reads."""
 
 import shutil
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
 
@@ -119,6 +121,50 @@ def test_a_database_that_is_replaced_or_wiped_is_opened_anew(
     assert instance.get_latest_materialization_event(dg.AssetKey("part")) is None
     again = materialize(instance)
     assert len(as_dagster_has_it(warehouse).get_logs_for_run(again)) > 80
+
+
+def _schema(path: Path) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT type, name, sql FROM sqlite_master ORDER BY type, name").fetchall()
+        versions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+        mode = connection.execute("PRAGMA journal_mode").fetchone()
+    return [*rows, *versions, mode]
+
+
+def test_databases_of_later_runs_are_those_that_dagster_would_have_made(
+    instance: dg.DagsterInstance, warehouse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+    by_dagster = SqliteEventLogStorage._initdb
+
+    def counted(self: SqliteEventLogStorage, engine: Any, **given: Any) -> None:
+        made.append(str(engine.url.database))
+        by_dagster(self, engine, **given)
+
+    monkeypatch.setattr(SqliteEventLogStorage, "_initdb", counted)
+    runs = [materialize(instance) for _ in range(3)]
+    history = warehouse / "dagster_home" / "history" / "runs"
+    assert [path for path in made if "index" not in path] == [str(history / f"{runs[0]}.db")]
+    plain = SqliteEventLogStorage(str(warehouse / "plain"))
+    plain.get_logs_for_run("one")
+    expected = _schema(warehouse / "plain" / "one.db")
+    for run in runs:
+        assert _schema(history / f"{run}.db") == expected
+        assert len(as_dagster_has_it(warehouse).get_logs_for_run(run)) > 80
+    assert not list(history.glob(".*"))
+
+
+def test_a_database_that_another_process_makes_at_the_same_time_is_left_to_dagster(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    materialize(instance)
+
+    def beaten(self: Path, target: Path) -> None:
+        raise FileExistsError(str(self))
+
+    monkeypatch.setattr(Path, "hardlink_to", beaten)
+    run = materialize(instance)
+    assert len(instance.event_log_storage.get_logs_for_run(run)) > 80
 
 
 def test_few_databases_stay_open(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:

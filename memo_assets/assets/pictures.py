@@ -3,8 +3,9 @@
 import base64
 import io
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
@@ -36,6 +37,7 @@ def write_figures(
 
     no_pictures = "no PNG pictures, HTML only: {}"
     with ExitStack() as stack:
+        shrinking = stack.enter_context(ThreadPoolExecutor(1))
         pictures = None
         try:
             pictures = stack.enter_context(Pictures())
@@ -44,18 +46,39 @@ def write_figures(
         made = []
         for name, figure in figures:
             fit_title(figure)
-            made.append((name, figure, pictures.png(figure) if pictures else None))
+            picture = shrinking.submit(_picture, pictures.png(figure), name) if pictures else None
+            made.append((name, figure, picture))
         for name, figure, asked in made:
-            png = None
+            picture = None
             try:
-                png = asked.result() if asked and pictures else None
+                picture = asked.result() if asked and pictures else None
             except BrowserMissing as error:
                 pictures = None
                 context.log.warning(no_pictures.format(error))
-            yield _written(layout, name, figure, png)
+            yield _written(layout, name, figure, picture)
 
 
-def _written(layout: Layout, name: str, figure: "go.Figure", png: bytes | None) -> dg.MaterializeResult:
+class _Picture(NamedTuple):
+    """A figure as PNG, and as Markdown that shows it at the size of the web UI's dialog."""
+
+    png: bytes
+    inline: str
+
+
+def _picture(asked: Future[bytes], name: str) -> _Picture:
+    """Wait for a PNG and make the small one of it, beside the work of the caller."""
+    from PIL import Image
+
+    png = asked.result()
+    picture = Image.open(io.BytesIO(png))
+    small = io.BytesIO()
+    picture.reduce(max(1, picture.width // INLINE_WIDTH)).save(small, "PNG")
+    return _Picture(png, f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
+
+
+def _written(
+    layout: Layout, name: str, figure: "go.Figure", picture: _Picture | None
+) -> dg.MaterializeResult:
     """Write the files of one figure."""
     from memo_assets.figures.render import figure_html
     from memo_assets.store.files import content_hash, write_bytes, write_text
@@ -64,19 +87,9 @@ def _written(layout: Layout, name: str, figure: "go.Figure", png: bytes | None) 
     write_text(layout.figure(name, "html"), figure_html(figure))
     metadata: dict = {"page": dg.MetadataValue.path(layout.figure(name, "html"))}
     layout.figure(name, "png").unlink(missing_ok=True)
-    if png is not None:
-        write_bytes(layout.figure(name, "png"), png)
-        metadata["picture"] = dg.MetadataValue.md(_inline(png, name))
+    if picture is not None:
+        write_bytes(layout.figure(name, "png"), picture.png)
+        metadata["picture"] = dg.MetadataValue.md(picture.inline)
     version = content_hash(layout.figure(name, "json"))
     key = dg.AssetKey([layout.study, name])
     return dg.MaterializeResult(asset_key=key, metadata=metadata, data_version=dg.DataVersion(version))
-
-
-def _inline(png: bytes, name: str) -> str:
-    """Markdown that shows a picture at the size of the web UI's dialog."""
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(png))
-    small = io.BytesIO()
-    picture.reduce(max(1, picture.width // INLINE_WIDTH)).save(small, "PNG")
-    return f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})"

@@ -102,7 +102,9 @@ class Pictures:
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         while kind is not None and not self._requests.empty():
-            self._requests.get()  # nobody waits for it any more
+            unanswered = self._requests.get()
+            if unanswered:
+                unanswered[1].cancel()
         self._requests.put(None)
         self._thread.shutdown()
         self._served.result()
@@ -147,9 +149,18 @@ async def _started(browser: str) -> AsyncIterator["Kaleido"]:
     from kaleido import Kaleido
     from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
 
+    class OnePage(Kaleido):
+        """Loads its page with plotly.js once, not anew after each figure: that takes as long as the drawing.
+
+        A figure leaves nothing behind in the page. Should the method that is overridden go away, the page is loaded anew.
+        """
+
+        async def _return_kaleido_tab(self, tab: Any) -> None:
+            await self.tabs_ready.put(tab)
+
     try:
         # mathjax would be fetched from the network; the sandbox is off because Chromium refuses it to root.
-        async with Kaleido(
+        async with OnePage(
             path=browser, mathjax=False, enable_sandbox=False, timeout=SECONDS_PER_FIGURE
         ) as kaleido:
             yield kaleido

@@ -50,6 +50,13 @@ def test_png_or_a_clear_error():
     assert [struct.unpack(">II", image[16:24]) for image in images] == [(2000, 1200), (2000, 1440)]
 
 
+@pytest.mark.skipif(not HAS_BROWSER, reason="no browser")
+def test_a_picture_is_the_same_whatever_was_drawn_before_it():
+    large = go.Figure(go.Bar(x=["a", "b"], y=[2, 1]), layout={"height": 720, "title": {"text": "large"}})
+    after, again, _ = render.png_bytes([large, SMALL, large])[1], *render.png_bytes([SMALL, large])
+    assert after == again
+
+
 def test_png_inside_a_running_event_loop(monkeypatch):
     @contextlib.asynccontextmanager
     async def started(browser):
