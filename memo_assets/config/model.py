@@ -56,7 +56,9 @@ class _CausalLm(Config):
         "module and the norms as they are.",
     )
     attention: Literal["eager", "sdpa", "flash_attention_2"] | None = Field(
-        default=None, description="Implementation of attention; by default the choice of transformers."
+        default=None,
+        description="Implementation of attention; by default the choice of transformers. What samples begin with is read "
+        "once with sdpa alone.",
     )
     device_map: Literal["auto"] | dict[str, int | str] | None = Field(
         default=None,
