@@ -40,8 +40,8 @@ def only(model: PreTrainedModel, where: Tensor, *, last_block: bool) -> Iterator
     Args:
         model: one of those checked, if the last block is to be cut.
         where: int64 [B, M], positions counted through all tokens that the model reads.
-        last_block: whether to cut that too: the model's last states and logits are [B, M, ...] either way, and with it
-            the last hidden states.
+        last_block: whether to cut that too. Logits are [B, M, V] either way; the last hidden states are [B, M, d] with it,
+            and those of all positions without.
     """
 
     def cut(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

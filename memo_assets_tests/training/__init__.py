@@ -5,7 +5,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from memo_assets.config import Augmentation, Lora, Training
 from memo_assets.data.tokens import TokenizedSamples
@@ -13,6 +13,7 @@ from memo_assets.models.packed_mlp import PackedMlp
 from memo_assets.models.packed_wide_resnet import PackedWideResNet
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.vision import VisionTask
+from memo_assets_tests.models.small_models import random_model
 
 VOCABULARY = 120
 ALL_TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj", "lm_head"]
@@ -104,3 +105,18 @@ def recipe(epochs: int, checkpoints: list[float] | None = None, **changes: objec
         "weight_decay": 0.01,
     }
     return Training.model_validate({**settings, **changes})
+
+
+def small_model(model_type: str, **settings: object) -> PreTrainedModel:
+    """Two random blocks of any architecture, for the vocabulary of these tests."""
+    return random_model(model_type, head_dim=8, vocab_size=VOCABULARY, initializer_range=0.2, **settings)
+
+
+def perturbed(task: LanguageTask) -> LanguageTask:
+    """The task with adapters that all do something, the same at every call."""
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for name, parameter in task.parameters().items():
+            if name.endswith("lora_B"):
+                parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
+    return task

@@ -12,9 +12,8 @@ from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.training.beginnings import Layout
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.positions import CHECKED
-from memo_assets_tests.models.small_models import random_model
 
-from . import long_options, random_samples
+from . import long_options, perturbed, random_samples, small_model
 
 ROWS = np.array([[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 3, 0]])
 BEGINNING = 2  # tokens that all samples share here
@@ -27,22 +26,12 @@ def _alike(samples: TokenizedSamples) -> TokenizedSamples:
     return dataclasses.replace(samples, ids=ids)
 
 
-def _model(model_type: str = "llama", **settings: object) -> PreTrainedModel:
-    return random_model(model_type, head_dim=8, vocab_size=120, initializer_range=0.2, **settings)
-
-
 def _task(model: PreTrainedModel, samples: TokenizedSamples, dropout: float = 0.0) -> LanguageTask:
     """Three adapters that all do something."""
     lora = Lora(
         rank=2, alpha=4, dropout=dropout, targets=["q_proj", "k_proj", "v_proj", "o_proj", "down_proj"]
     )
-    task = LanguageTask(model, samples, lora, seeds=[0, 1, 2])
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in task.parameters().items():
-            if name.endswith("lora_B"):
-                parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return task
+    return perturbed(LanguageTask(model, samples, lora, seeds=[0, 1, 2]))
 
 
 def _read(task: LanguageTask) -> list[tuple[int, ...]]:
@@ -68,7 +57,7 @@ def _gradients(task: LanguageTask, rows: np.ndarray) -> tuple[torch.Tensor, dict
 @pytest.mark.parametrize("model_type", CHECKED)
 def test_predictions_are_those_of_the_samples_alone(model_type: str) -> None:
     samples = _alike(random_samples())
-    task = _task(_model(model_type), samples)
+    task = _task(small_model(model_type), samples)
     read = _read(task)
     together = task.predict(np.arange(12), hidden=True)
     longest = int(samples.lengths[:12].max())
@@ -87,7 +76,7 @@ def test_predictions_are_those_of_the_samples_alone(model_type: str) -> None:
 def test_losses_and_gradients_of_training_are_those_of_the_samples_one_by_one(
     model_type: str, options: type
 ) -> None:
-    task = _task(_model(model_type), _alike(options()))
+    task = _task(small_model(model_type), _alike(options()))
     read = _read(task)
     losses, gradients = _gradients(task, ROWS)
     assert len(read) == 1
@@ -108,7 +97,7 @@ def test_texts_that_are_one_another_up_to_the_last_token_share_all_but_that() ->
     ids = np.tile(np.arange(30, 35), 64).astype(np.int32)
     ids[4::5] = np.arange(64) + 40
     same = dataclasses.replace(samples, ids=ids, offsets=np.arange(65) * 5)
-    task = _task(_model(), same)
+    task = _task(small_model("llama"), same)
     read = _read(task)
     losses = task.losses(ROWS, 0).detach()
     assert read == [(3, 4 + 4 * 1)]
@@ -127,7 +116,7 @@ def test_every_sample_is_read_whole_where_a_beginning_may_not_be_shared(
     settings: dict[str, object], dropout: float
 ) -> None:
     samples = _alike(random_samples())
-    task = _task(_model("mistral", **({"sliding_window": None} | settings)), samples, dropout)
+    task = _task(small_model("mistral", **({"sliding_window": None} | settings)), samples, dropout)
     read = _read(task)
     task.losses(ROWS, 0)
     assert read == [(12, int(samples.lengths[ROWS].max()))]
@@ -135,16 +124,16 @@ def test_every_sample_is_read_whole_where_a_beginning_may_not_be_shared(
 
 def test_a_window_that_holds_the_samples_changes_nothing() -> None:
     samples = _alike(random_samples())
-    task = _task(_model("mistral", sliding_window=64), samples)
+    task = _task(small_model("mistral", sliding_window=64), samples)
     read = _read(task)
     found = task.losses(ROWS, 0).detach()
     assert read[0][0] == 3
-    expected = _task(_model("mistral", sliding_window=None), samples).losses(ROWS, 0).detach()
+    expected = _task(small_model("mistral", sliding_window=None), samples).losses(ROWS, 0).detach()
     torch.testing.assert_close(found, expected)
 
 
 def test_a_pass_that_fails_leaves_the_models_attention_as_it_was() -> None:
-    task = _task(_model(), _alike(random_samples()))
+    task = _task(small_model("llama"), _alike(random_samples()))
     failing = task._model.get_decoder().get_submodule("layers.0").register_forward_pre_hook(_fail)
     with pytest.raises(RuntimeError, match="told to fail"):
         task.losses(ROWS, 0)

@@ -3,33 +3,17 @@
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedModel
 
 from memo_assets.config import Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.training.language import CHECKED, LanguageTask
-from memo_assets_tests.models.small_models import random_model
 
-from . import language_task, random_samples, tiny_llama
-
-
-def _perturbed(task: LanguageTask) -> LanguageTask:
-    """The task with adapters that all do something, the same at every call."""
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for name, parameter in task.parameters().items():
-            if name.endswith("lora_B"):
-                parameter.copy_(0.05 * torch.randn(parameter.shape, generator=generator))
-    return task
-
-
-def _small(model_type: str) -> PreTrainedModel:
-    return random_model(model_type, head_dim=8, vocab_size=120, initializer_range=0.2)
+from . import language_task, perturbed, random_samples, small_model, tiny_llama
 
 
 @pytest.mark.parametrize("model_type", [*CHECKED, "gemma2", "phi"])
 def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) -> None:
-    model, samples = _small(model_type), random_samples()
+    model, samples = small_model(model_type), random_samples()
     rows = np.arange(12)
     hidden, logits = [], []
     for row in rows:
@@ -54,7 +38,7 @@ def test_logits_and_hidden_states_are_those_of_the_whole_model(model_type: str) 
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
 def test_the_untrained_task_is_the_base_model_whatever_the_adapters_and_the_pack(seeds: list[int]) -> None:
     rows, fresh = np.arange(12), language_task([5]).predict(np.arange(12), hidden=True)
-    task = _perturbed(language_task(seeds))
+    task = perturbed(language_task(seeds))
     trained = task.predict(rows, hidden=False)
     alone = task.untrained().predict(rows, hidden=True)
     assert fresh.hidden is not None
@@ -86,7 +70,7 @@ def test_loss_is_over_the_full_vocabulary_as_the_library_computes_it() -> None:
 
 
 def test_training_loss_is_the_predicted_loss_without_dropout() -> None:
-    task = _perturbed(language_task([0, 4]))
+    task = perturbed(language_task([0, 4]))
     rows = np.array([[1, 2, 3], [4, 5, 6]])
     trained = task.losses(rows, 0).detach()
     for k in range(2):
@@ -97,7 +81,7 @@ def test_training_loss_is_the_predicted_loss_without_dropout() -> None:
 
 @pytest.mark.parametrize("tied", [False, True])
 def test_padding_does_not_change_logits(tied: bool) -> None:
-    task = _perturbed(language_task([0, 1], tied=tied))
+    task = perturbed(language_task([0, 1], tied=tied))
     short, long = int(task.lengths.argmin()), int(task.lengths.argmax())
     assert task.lengths[long] > 2 * task.lengths[short]
     alone = task.predict(np.array([short]), hidden=True)
@@ -111,12 +95,12 @@ def test_padding_does_not_change_logits(tied: bool) -> None:
 
 
 def test_dropout_acts_in_training_only() -> None:
-    task = _perturbed(language_task([0], dropout=0.5))
+    task = perturbed(language_task([0], dropout=0.5))
     rows = np.array([[1, 2, 3]])
     first, again, other = (task.losses(rows, step).detach() for step in (0, 0, 1))
     assert torch.equal(first, again)
     assert not torch.allclose(first, other, atol=1e-3)
-    plain = _perturbed(language_task([0]))
+    plain = perturbed(language_task([0]))
     torch.testing.assert_close(
         task.predict(rows[0], hidden=False).loss, plain.predict(rows[0], hidden=False).loss
     )

@@ -12,8 +12,7 @@ from memo_assets.config import Lora
 from memo_assets.training.forward import forward
 from memo_assets.training.language import LanguageTask
 
-from . import language_task, long_options, random_samples, tiny_llama
-from .test_language import _perturbed, _small
+from . import language_task, long_options, perturbed, random_samples, small_model, tiny_llama
 
 SAMPLES = long_options()
 
@@ -37,7 +36,7 @@ def _log_probability(model: PreTrainedModel, context: list[int], answer: list[in
 
 @pytest.mark.parametrize("model_type", ["llama", "mistral", "gemma", "phi"])
 def test_an_options_logit_is_its_summed_log_probability(model_type: str) -> None:
-    model, rows = _small(model_type), list(range(16))
+    model, rows = small_model(model_type), list(range(16))
     expected = np.full((16, 4), -np.inf)
     hidden = []
     for row in rows:
@@ -60,7 +59,7 @@ def test_an_options_logit_is_its_summed_log_probability(model_type: str) -> None
 
 
 def test_training_loss_is_the_predicted_loss_for_every_adapter_of_a_pack() -> None:
-    task = _perturbed(language_task([0, 4], samples=SAMPLES))
+    task = perturbed(language_task([0, 4], samples=SAMPLES))
     rows = np.array([[1, 2, 3, 9], [4, 5, 6, 7]])
     trained = task.losses(rows, 0).detach()
     for k in range(2):
@@ -70,9 +69,9 @@ def test_training_loss_is_the_predicted_loss_for_every_adapter_of_a_pack() -> No
 
 
 def test_options_of_one_token_have_the_same_gaps_either_way() -> None:
-    by_token = _perturbed(language_task([0, 1]))
+    by_token = perturbed(language_task([0, 1]))
     whole = dataclasses.replace(random_samples(), scoring="sequence")
-    as_whole = _perturbed(language_task([0, 1], samples=whole))
+    as_whole = perturbed(language_task([0, 1], samples=whole))
     one, other = forward(by_token, hidden=True), forward(as_whole, hidden=True)
     np.testing.assert_allclose(one.loss, other.loss, atol=1e-5)
     shift = one.option_logits[..., :1] - other.option_logits[..., :1]
@@ -95,7 +94,7 @@ def test_loss_of_the_whole_text_is_that_of_the_library() -> None:
 
 def test_what_is_trained_does_not_change_what_is_predicted() -> None:
     of_text, of_answer = (
-        _perturbed(language_task([0], samples=SAMPLES, loss=loss)) for loss in ("text", "answer")
+        perturbed(language_task([0], samples=SAMPLES, loss=loss)) for loss in ("text", "answer")
     )
     rows = np.arange(8)
     torch.testing.assert_close(
