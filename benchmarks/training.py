@@ -5,8 +5,8 @@
 Training: samples a CPU second of K adapters in one pack, batches of 16 each, beside `transformers.Trainer` with a peft
 adapter, in batches of 16 padded to the longest of each, and in batches of 2 with two passes a step padded to 512 tokens.
 Both learn the answer alone, in float32, on one thread. Set-up and the first steps are not counted: in a virtual machine
-memory costs most when it is touched for the first time (a step of 8 adapters takes 2 s longer then), and a run has
-hundreds of steps. Batches padded to one length need the same memory in each step, so one of them is enough.
+memory costs most when it is touched for the first time, and a run has hundreds of steps. Batches padded to one length
+need the same memory in each step, so one of them is enough.
 
 Forward: all checkpoints of one adapter over 500 samples, beside loading base and adapter again for each checkpoint and
 asking for the logits of all positions. One of the checkpoints is timed and scaled up.

@@ -1,7 +1,11 @@
 """Dagster's record of events in SQLite, kept open: dagster.yaml names this class.
 
 What belongs here: how the databases are connected to. Their files, tables and contents are Dagster's own, so a home can go
-back to Dagster's class at any time. Dagster makes an engine and a connection for every query; here they stay.
+back to Dagster's class at any time. Dagster makes an engine and a connection for every query; here they stay. Dagster
+builds the tables of every run's database by its migrations; here the first is built so, and later ones begin as its copy.
+
+A commit does not wait for the disk. With a write-ahead log a database stays whole whatever happens; a power failure may
+take the last events, and then what they told of counts as not made and is made again.
 """
 
 from __future__ import annotations

@@ -167,6 +167,21 @@ def test_a_database_that_another_process_makes_at_the_same_time_is_left_to_dagst
     assert len(instance.event_log_storage.get_logs_for_run(run)) > 80
 
 
+def test_a_commit_does_not_wait_for_the_disk_and_a_log_keeps_the_databases_whole(
+    instance: dg.DagsterInstance,
+) -> None:
+    storage = instance.event_log_storage
+    assert isinstance(storage, KeptOpenEventLog)
+    runs = [materialize(instance) for _ in range(2)]  # made by Dagster, and as a copy
+    for shard in ("index", *runs):
+        with storage._connect(shard) as connection:
+            found = [
+                connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("synchronous", "journal_mode")
+            ]
+        assert found == [1, "wal"]  # 1: NORMAL
+
+
 def test_few_databases_stay_open(instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_log, "_MOST_ENGINES", 3)
     storage = instance.event_log_storage

@@ -31,7 +31,7 @@ def load_base(
     Args:
         name: a directory that holds model and tokenizer, or a hub id.
         dtype: precision of the weights. int8 and nf4 are made by bitsandbytes while loading; what it leaves as it is,
-            and all results of modules, are bfloat16 on a GPU and float32 on a CPU, which is slow in bfloat16.
+            and all results of modules, are bfloat16 on a GPU and float32 on a CPU.
         revision: commit of the hub repository; None takes the newest one.
         device: where the model is put, unless a device map is given.
         attention: implementation of attention; None leaves the choice to transformers.
