@@ -8,6 +8,7 @@ from typing import Any
 import dagster as dg
 
 from memo_assets.assets import comparison, source
+from memo_assets.assets.pictures import PicturesResource
 from memo_assets.assets.watching import ComputeLog, ExecutorResource
 from memo_assets.store.umask import set_umask
 from memo_assets.study import Study, load_studies, study_definitions
@@ -37,7 +38,8 @@ def build_defs(
         studies = tuple(studies)
         parts = [study_definitions(study) for study in studies]
     parts.append(dg.Definitions(assets=comparison.build(studies), sensors=[source.sensor(studies)]))
-    resources = {"executor": ExecutorResource(), "observer": ComputeLog(), **(resource_overrides or {})}
+    usual = {"executor": ExecutorResource(), "observer": ComputeLog(), "pictures": PicturesResource()}
+    resources = {**usual, **(resource_overrides or {})}
     return dg.Definitions.merge(*parts, dg.Definitions(resources=resources, executor=dg.in_process_executor))
 
 

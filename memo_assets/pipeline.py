@@ -4,8 +4,10 @@ What belongs here: the plan and the runs of `memo demo` and of the end-to-end te
 shown (`console`), what is stale (`status`).
 """
 
+import gc
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import dagster as dg
@@ -90,20 +92,30 @@ def bring_up_to_date(
     end_dead_runs(instance)
     there = definitions.resolve_asset_graph().asset_check_keys
     unseen = observe(study, instance)
-    for stage in stages(study):
-        for names, partitions in _todo(study, definitions, instance, stage):
-            if unseen and "raw_dataset" in names:
-                raise RunFailed(f"{study.name}/raw_dataset: {unseen}")
-            if not runs and before_first_run is not None:
-                before_first_run(study)
-            _run(study, definitions, instance, watcher, names=names, partitions=partitions)
-            runs += 1
-        # An earlier run may have ended before its checks, or with one that failed: nothing is built on that.
-        checks = [check for check in unproven(instance, study, stage) if check.key(study) in there]
-        if checks:
-            _run(study, definitions, instance, watcher, names=[], partitions=[], checks=checks)
-            runs += 1
+    with _garbage_of_runs_alone():
+        for stage in stages(study):
+            for names, partitions in _todo(study, definitions, instance, stage):
+                if unseen and "raw_dataset" in names:
+                    raise RunFailed(f"{study.name}/raw_dataset: {unseen}")
+                if not runs and before_first_run is not None:
+                    before_first_run(study)
+                _run(study, definitions, instance, watcher, names=names, partitions=partitions)
+                runs += 1
+            # An earlier run may have ended before its checks, or with one that failed: nothing is built on that.
+            checks = [check for check in unproven(instance, study, stage) if check.key(study) in there]
+            if checks:
+                _run(study, definitions, instance, watcher, names=[], partitions=[], checks=checks)
+                runs += 1
     return runs
+
+
+@contextmanager
+def _garbage_of_runs_alone() -> Iterator[None]:
+    """What is there before a run, Dagster's definitions and modules, is not looked through by each collection of the run."""
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def _todo(
@@ -174,6 +186,8 @@ def _run(
                 watcher.check_warned(study, found.asset_key.path[-1], found.description or found.check_name)
 
     instance.add_event_listener(run_id, on_event)
+    gc.collect()
+    gc.freeze()  # until `_garbage_of_runs_alone` ends
     result = job.execute_in_process(
         instance=instance,
         asset_selection=keys or None,

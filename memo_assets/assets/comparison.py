@@ -69,7 +69,9 @@ def build(studies: Sequence[Study]) -> list[dg.AssetsDefinition]:
         for name, description in FIGURES.items()
     ]
 
-    @dg.multi_asset(name=f"{COMPARISON}__figures", specs=specs, can_subset=True)
+    @dg.multi_asset(
+        name=f"{COMPARISON}__figures", specs=specs, can_subset=True, required_resource_keys={"pictures"}
+    )
     def comparison(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         from memo_assets.analysis import comparison as analysis
         from memo_assets.analysis import comparison_sweeps

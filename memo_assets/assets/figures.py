@@ -23,7 +23,9 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
     """
     specs = [dg.AssetSpec(**asset_options(study, entry.name), skippable=True) for entry in figures_of(study)]
 
-    @dg.multi_asset(name=f"{study.name}__figures", specs=specs, can_subset=True)
+    @dg.multi_asset(
+        name=f"{study.name}__figures", specs=specs, can_subset=True, required_resource_keys={"pictures"}
+    )
     def figures(context: dg.AssetExecutionContext) -> Iterator[dg.MaterializeResult]:
         from memo_assets.analysis.frames import Subject
         from memo_assets.store.tables import reading

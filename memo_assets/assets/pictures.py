@@ -4,11 +4,12 @@ import base64
 import io
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, NamedTuple
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import dagster as dg
 
+from memo_assets.config import GpuStep
 from memo_assets.store.layout import Layout
 
 INLINE_WIDTH = 1000
@@ -16,46 +17,65 @@ INLINE_WIDTH = 1000
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from memo_assets.figures.render import Pictures
+
+
+class PicturesResource(dg.ConfigurableResource):
+    """The browser that draws figures as PNG.
+
+    It starts with the run, so that it has loaded its page when figures come; in a run that waits for GPUs, with the first
+    figure.
+    """
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Any]:
+        """`Pictures`."""
+        from memo_assets.figures.render import Pictures
+
+        selected = (context.dagster_run and context.dagster_run.asset_selection) or ()
+        with Pictures() as pictures:
+            if not {key.path[-1] for key in selected}.intersection(get_args(GpuStep)):
+                pictures.start()
+            yield pictures
+
 
 def write_figures(
     context: dg.AssetExecutionContext, layout: Layout, figures: Iterable[tuple[str, "go.Figure"]]
 ) -> Iterator[dg.MaterializeResult]:
     """Write figures as JSON, HTML and PNG; without a browser, a warning and no PNG.
 
-    One browser draws the PNGs while figures are made and written. Nothing is written before all figures are made.
+    The browser draws PNGs while figures are made and written. Nothing is written before all figures are made.
 
     Args:
-        context: of the run.
+        context: of the run, with the resource `pictures`.
         layout: whose figures they are; its `study` is the key prefix of the assets.
         figures: by asset name, each made when it is asked for.
 
     Yields:
         The result of each figure; its data version is the hash of the figure.
     """
-    from memo_assets.figures.render import BrowserMissing, Pictures
+    from memo_assets.figures.render import BrowserMissing
     from memo_assets.figures.theme import fit_title
 
-    no_pictures = "no PNG pictures, HTML only: {}"
-    with ExitStack() as stack:
-        shrinking = stack.enter_context(ThreadPoolExecutor(1))
-        pictures = None
+    pictures: Pictures = context.resources.pictures
+    made, has_browser = [], True
+    with ThreadPoolExecutor(1) as shrinking:
         try:
-            pictures = stack.enter_context(Pictures())
-        except BrowserMissing as error:
-            context.log.warning(no_pictures.format(error))
-        made = []
-        for name, figure in figures:
-            fit_title(figure)
-            picture = shrinking.submit(_picture, pictures.png(figure), name) if pictures else None
-            made.append((name, figure, picture))
-        for name, figure, asked in made:
-            picture = None
-            try:
-                picture = asked.result() if asked and pictures else None
-            except BrowserMissing as error:
-                pictures = None
-                context.log.warning(no_pictures.format(error))
-            yield _written(layout, name, figure, picture)
+            for name, figure in figures:
+                fit_title(figure)
+                png = pictures.png(figure)
+                made.append((name, figure, png, shrinking.submit(_picture, png, name)))
+            for name, figure, _, asked in made:
+                picture = None
+                try:
+                    picture = asked.result() if has_browser else None
+                except BrowserMissing as error:
+                    has_browser = False
+                    context.log.warning(f"no PNG pictures, HTML only: {error}")
+                yield _written(layout, name, figure, picture)
+        finally:  # nobody waits for pictures any more, should one of them not be drawn yet
+            for _, _, png, _ in made:
+                png.cancel()
 
 
 class _Picture(NamedTuple):

@@ -26,7 +26,7 @@ _READ = "read_parquet({}, hive_partitioning = false, filename = true)"
 # A sum is finite just where all numbers in it are (infinities cancel to nan), but for nulls, which only a count leaves out.
 _ROWS = f"""
 CREATE VIEW answers AS
-SELECT {SEED_IN_NAME} AS seed, split_seed, epoch, l.sample_id, n_options IS NOT NULL AS is_known,
+SELECT {SEED_IN_NAME} AS seed, split_seed, epoch, l.sample_id, place,
        isfinite(loss) AND isfinite(logit_gap) AND isfinite(list_sum(option_logits))
          AND len(option_logits) = n_options AND list_count(option_logits) = n_options {{queries}} AS is_whole
 FROM {_READ.format("$logits")} l LEFT JOIN samples USING (sample_id)
@@ -34,7 +34,7 @@ FROM {_READ.format("$logits")} l LEFT JOIN samples USING (sample_id)
 _COLUMNS = {"split_seed", "epoch", "sample_id", "loss", "logit_gap", "option_logits"}
 _SAMPLES = """
 CREATE TABLE samples AS
-SELECT sample_id, len(options) AS n_options, given_label FROM read_parquet(?, hive_partitioning = false)
+SELECT sample_id, row_number() OVER () - 1 AS place, len(options) AS n_options, given_label FROM read_parquet(?, hive_partitioning = false)
 """
 
 
@@ -58,7 +58,8 @@ def logits_complete(layout: Layout, study: Study, seeds: Sequence[int]) -> Verdi
         with duckdb.connect() as connection:
             _open(connection, layout, study, readable)
             found = connection.execute(
-                "SELECT seed, epoch, count(*) AS n, count(DISTINCT sample_id) FILTER (is_known) AS n_samples, "
+                # One bit a sample: exact, and a fraction of the time and memory of count(DISTINCT).
+                f"SELECT seed, epoch, count(*) AS n, bit_count(bitstring_agg(place, 0, {n - 1})) AS n_samples, "
                 "count(*) FILTER (is_whole IS NOT true OR split_seed <> seed) AS n_bad FROM answers GROUP BY ALL"
             ).fetchall()
             n_rows = sum(row[2] for row in found)

@@ -7,9 +7,9 @@ import asyncio
 import hashlib
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PNG_WIDTH, PNG_HEIGHT, PNG_SCALE = 1000, 600, 2
 SECONDS_PER_FIGURE = 90
+_TABS = 2  # figures drawn at once
 _BROWSERS = (
     "chromium",
     "chromium-browser",
@@ -83,21 +84,20 @@ def png_bytes(figures: list[go.Figure]) -> list[bytes]:
 
 
 class Pictures:
-    """Draws figures as PNG in the background: a context in which one browser runs.
+    """Draws figures as PNG in the background: a context in which one browser runs, from its `start` or the first figure.
 
     PNGs are 1000 pixels wide and 600 (or the figure's own height) high, at twice the resolution. Safe inside a running
-    event loop.
-
-    Raises:
-        BrowserMissing: No browser was found. One that does not start is told by the futures.
+    event loop. A browser that is not found or does not start is told by the futures, as BrowserMissing.
     """
 
-    def __enter__(self) -> Self:
-        self._browser = find_browser()
+    def __init__(self) -> None:
         self._requests: SimpleQueue[tuple[go.Figure, Future[bytes]] | None] = SimpleQueue()
         # kaleido is a coroutine; in a thread of its own it neither needs nor meets the caller's event loop.
         self._thread = ThreadPoolExecutor(max_workers=1)
-        self._served = self._thread.submit(lambda: asyncio.run(self._serve()))
+        self._served: Future[None] | None = None
+        self._failure: BaseException | None = None
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -107,26 +107,43 @@ class Pictures:
                 unanswered[1].cancel()
         self._requests.put(None)
         self._thread.shutdown()
-        self._served.result()
+        if self._served:
+            self._served.result()
+
+    def start(self) -> None:
+        """Start the browser ahead of the first figure, if it is not started yet, without waiting for it."""
+        if self._served is None:
+            self._served = self._thread.submit(lambda: asyncio.run(self._serve()))
 
     def png(self, figure: go.Figure) -> Future[bytes]:
-        """The figure as PNG, once it is drawn; figures are drawn in the order in which they are asked for."""
+        """The figure as PNG, once it is drawn; figures are begun in the order in which they are asked for, if not cancelled."""
+        self.start()
         future: Future[bytes] = Future()
         self._requests.put((figure, future))
         return future
 
     async def _serve(self) -> None:
-        """Draw until None is asked for; after a failure of the browser, answer everything with it."""
-        request = None
+        """Draw until None is asked for, in all tabs; after a failure of the browser, answer everything with it."""
         try:
-            async with _started(self._browser) as kaleido:
-                while request := await asyncio.to_thread(self._requests.get):
-                    request[1].set_result(await _drawn(kaleido, request[0]))
+            async with _started(find_browser()) as kaleido:
+                await asyncio.gather(*(self._draw(kaleido) for _ in range(_TABS)))
         except BaseException as error:  # noqa: BLE001 - whoever waits for a picture is told
-            request = request if request and not request[1].done() else self._requests.get()
-            while request:
-                request[1].set_exception(error)
-                request = self._requests.get()
+            self._failure = error
+            await self._draw(None)
+
+    async def _draw(self, kaleido: "Kaleido | None") -> None:
+        while request := await asyncio.to_thread(self._requests.get):
+            figure, future = request
+            if not future.set_running_or_notify_cancel():
+                continue
+            if kaleido is not None and self._failure is None:
+                try:
+                    future.set_result(await _drawn(kaleido, figure))
+                    continue
+                except BaseException as error:  # noqa: BLE001 - as above
+                    self._failure = error
+            future.set_exception(self._failure)
+        self._requests.put(None)  # for the next tab
 
 
 def find_browser() -> str:
@@ -147,10 +164,9 @@ def find_browser() -> str:
 @asynccontextmanager
 async def _started(browser: str) -> AsyncIterator["Kaleido"]:
     from kaleido import Kaleido
-    from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
 
     class OnePage(Kaleido):
-        """Loads its page with plotly.js once, not anew after each figure: that takes as long as the drawing.
+        """Loads a tab's page with plotly.js once, not anew after each figure: that takes as long as the drawing.
 
         A figure leaves nothing behind in the page. Should the method that is overridden go away, the page is loaded anew.
         """
@@ -158,18 +174,29 @@ async def _started(browser: str) -> AsyncIterator["Kaleido"]:
         async def _return_kaleido_tab(self, tab: Any) -> None:
             await self.tabs_ready.put(tab)
 
-    try:
-        # mathjax would be fetched from the network; the sandbox is off because Chromium refuses it to root.
-        async with OnePage(
-            path=browser, mathjax=False, enable_sandbox=False, timeout=SECONDS_PER_FIGURE
-        ) as kaleido:
+    # mathjax would be fetched from the network; the sandbox is off because Chromium refuses it to root.
+    options: dict[str, Any] = {"mathjax": False, "enable_sandbox": False, "timeout": SECONDS_PER_FIGURE}
+    with _explained(browser):
+        async with OnePage(path=browser, n=_TABS, **options) as kaleido:
             yield kaleido
-    except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError) as error:
-        raise BrowserMissing(f"The browser {browser} does not start or closed at once. {_ADVICE}") from error
 
 
 async def _drawn(kaleido: "Kaleido", figure: go.Figure) -> bytes:
     height = cast("Any", figure.layout).height or PNG_HEIGHT
-    return await kaleido.calc_fig(
-        figure, opts={"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}
-    )
+    with _explained():
+        return await kaleido.calc_fig(
+            figure, opts={"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}
+        )
+
+
+@contextmanager
+def _explained(browser: str = "") -> Iterator[None]:
+    """Turn the errors of a browser that is not there into one that says what to do."""
+    from kaleido.errors import BrowserClosedError, BrowserFailedError, ChromeNotFoundError
+
+    try:
+        yield
+    except (BrowserClosedError, BrowserFailedError, ChromeNotFoundError) as error:
+        raise BrowserMissing(
+            f"{browser or 'The browser'} does not start or closed at once. {_ADVICE}"
+        ) from error

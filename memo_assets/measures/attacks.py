@@ -7,7 +7,7 @@ models. The attacks themselves are in `lira.py`, `lira_variants.py` and `rmia.py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ class Outputs:
         in_train: bool [S, N], whether the model was trained on the sample.
         query_gaps: [S, N, A], logit gaps on augmented queries, which leave-one-out LiRA averages over; None where
             the sample itself is the one query.
+        targets: rows of the models whose leave-one-out scores are asked for; None: of all.
     """
 
     gaps: np.ndarray
@@ -37,6 +38,7 @@ class Outputs:
     population_losses: np.ndarray
     in_train: np.ndarray
     query_gaps: np.ndarray | None = None
+    targets: Sequence[int] | None = field(default=None, kw_only=True)
 
     def of_models(self, rows: np.ndarray) -> Outputs:
         """The outputs of some models, in the order given."""
@@ -48,8 +50,8 @@ class Outputs:
             None if self.query_gaps is None else self.query_gaps[rows],
         )
 
-    def of_samples(self, part: slice) -> Outputs:
-        """The outputs on some samples, in float64."""
+    def of_samples(self, part: slice, targets: Sequence[int]) -> Outputs:
+        """The outputs on some samples, in float64, for the scores of some models."""
         queries = self.query_gaps
         return Outputs(
             self.gaps[:, part].astype(np.float64),
@@ -57,6 +59,7 @@ class Outputs:
             self.population_losses,
             self.in_train[:, part],
             None if queries is None else queries[:, part].astype(np.float64),
+            targets=targets,
         )
 
     @cached_property
@@ -66,9 +69,9 @@ class Outputs:
 
     @cached_property
     def loo(self) -> np.ndarray:
-        """float64 [N, S], leave-one-out log-LiRA of every model on every sample: one pass serves all targets."""
+        """float64 [N, targets], leave-one-out log-LiRA of every target on every sample, in one pass."""
         queries = self.gaps[:, :, None] if self.query_gaps is None else self.query_gaps
-        return log_lira_loo(queries.swapaxes(0, 1), self.in_train.T)
+        return log_lira_loo(queries.swapaxes(0, 1), self.in_train.T, models=self.targets)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def scores_of(attacks: Sequence[Attack], outputs: Outputs, targets: Sequence[int
     ]
     found = np.full((len(targets), len(attacks), outputs.gaps.shape[1]), np.nan)
     for part in sample_blocks(*outputs.gaps.shape):
-        block = outputs.of_samples(part)
+        block = outputs.of_samples(part, targets)
         without_evidence = np.ptp(block.gaps, axis=0) == 0
         for i, target in enumerate(targets):
             member = block.in_train[target]
@@ -136,7 +139,8 @@ def scores_of(attacks: Sequence[Attack], outputs: Outputs, targets: Sequence[int
 
 
 def _loo_of(outputs: Outputs, target: int, _: None) -> np.ndarray:
-    return np.where(outputs.in_train[target], outputs.loo[:, target], np.nan)
+    assert outputs.targets is not None
+    return np.where(outputs.in_train[target], outputs.loo[:, outputs.targets.index(target)], np.nan)
 
 
 def _sds(outputs: Outputs, target: int) -> tuple[float, float]:

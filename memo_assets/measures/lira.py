@@ -6,6 +6,7 @@ and the log-ratios of one target model. Averages over all shadow models are in `
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,13 @@ def log_lira(gaps: ArrayLike, in_train: ArrayLike, target: int) -> np.ndarray:
     return np.where(trained, ratio, np.nan)
 
 
-def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool = False) -> np.ndarray:
+def log_lira_loo(
+    scores: ArrayLike,
+    in_train: ArrayLike,
+    *,
+    fixed_variance: bool = False,
+    models: Sequence[int] | None = None,
+) -> np.ndarray:
     """Log-LiRA of every model against all others (leave one out), averaged over augmented queries.
 
     Standard deviations are unbiased (n - 1). Moments without a model are merged from those before and after it, never
@@ -122,9 +129,10 @@ def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool
         in_train: bool [N, S].
         fixed_variance: one standard deviation for in and one for out, over all samples and queries of the other models
             (scores not centred per sample), instead of one per sample; steadier with few shadow models.
+        models: rows of the models to score, no row twice; all by default.
 
     Returns:
-        float64 [N, S] in nats, for members and non-members. nan where the other models leave a group empty, and (with
+        float64 [N, S], or [N, models], in nats, for members and non-members. nan where the other models leave a group empty, and (with
         per-sample variance) where they leave it a single model or no spread.
 
     Raises:
@@ -144,8 +152,11 @@ def log_lira_loo(scores: ArrayLike, in_train: ArrayLike, *, fixed_variance: bool
     if fixed_variance:
         by_model = values.swapaxes(0, 1)
         fixed_sd = np.stack([pooled_sds(by_model, side.T) for side in (~member, member)])
-    found = np.empty(member.shape)
-    loops.leave_one_out(values, member, fixed_sd, found)
+    wanted = np.arange(member.shape[1]) if models is None else np.asarray(models)
+    place = np.full(member.shape[1], -1)
+    place[wanted] = np.arange(len(wanted))
+    found = np.empty((len(member), len(wanted)))
+    loops.leave_one_out(values, member, fixed_sd, place, found)
     return found
 
 

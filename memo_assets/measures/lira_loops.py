@@ -95,19 +95,19 @@ def _merged(one, other):
 
 
 @compiled()
-def leave_one_out(scores, member, fixed_sd, out):
-    """Log-ratio of each model's score, averaged over queries, into `out` [N, S].
+def leave_one_out(scores, member, fixed_sd, place, out):
+    """Log-ratio of each wanted model's score, averaged over queries, into `out` [N, T].
 
     scores [N, S, A], member bool [N, S]; the Gaussians out and in are those of the other models: moments of the models
-    before it merged with moments of those after it. fixed_sd [2, S] replaces their sd where it has any model. nan where a
-    group is empty or has no spread.
+    before it merged with moments of those after it. fixed_sd [2, S] replaces their sd where it has any model. place [S]: a
+    model's column in `out`, -1 where it is not wanted. nan where a group is empty or has no spread.
     """
     n_samples, n_models, n_queries = scores.shape
     fixed = fixed_sd.shape[1] > 0
     before = np.empty((2, n_models, 3))
     for sample in range(n_samples):
-        for model in range(n_models):
-            out[sample, model] = 0.0
+        for column in range(out.shape[1]):
+            out[sample, column] = 0.0
         for query in range(n_queries):
             for side in range(2):
                 running = (0.0, 0.0, 0.0)
@@ -120,19 +120,20 @@ def leave_one_out(scores, member, fixed_sd, out):
                 running = (0.0, 0.0, 0.0)
                 for model in range(n_models - 1, -1, -1):
                     score = scores[sample, model, query]
-                    earlier = before[side, model]
-                    count, mean, squares = _merged((earlier[0], earlier[1], earlier[2]), running)
-                    sd = np.nan
-                    if fixed:
-                        sd = fixed_sd[side, model]
-                    elif count > 1:
-                        sd = np.sqrt(squares / (count - 1))
-                    density = np.nan
-                    if count > 0 and sd > 0:
-                        z = (score - mean) / sd
-                        density = -np.log(sd) - 0.5 * z * z
-                    out[sample, model] += density if side == 1 else -density
+                    if place[model] >= 0:
+                        earlier = before[side, model]
+                        count, mean, squares = _merged((earlier[0], earlier[1], earlier[2]), running)
+                        sd = np.nan
+                        if fixed:
+                            sd = fixed_sd[side, model]
+                        elif count > 1:
+                            sd = np.sqrt(squares / (count - 1))
+                        density = np.nan
+                        if count > 0 and sd > 0:
+                            z = (score - mean) / sd
+                            density = -np.log(sd) - 0.5 * z * z
+                        out[sample, place[model]] += density if side == 1 else -density
                     if np.intp(member[sample, model]) == side:
                         running = _merged(running, (1.0, score, 0.0))
-        for model in range(n_models):
-            out[sample, model] /= n_queries
+        for column in range(out.shape[1]):
+            out[sample, column] /= n_queries

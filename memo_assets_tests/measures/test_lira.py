@@ -280,6 +280,15 @@ class TestLeaveOneOut:
             atol=1e-9,
         )
 
+    @pytest.mark.parametrize("fixed_variance", [False, True])
+    @pytest.mark.parametrize("models", [[0], [4, 1], [3, 0, 2]])
+    def test_some_models_have_the_scores_that_they_have_among_all(self, models, fixed_variance):
+        rng = np.random.default_rng(3)
+        scores, mask = rng.normal(size=(9, 5, 2)), rng.random((9, 5)) < 0.5
+        found = log_lira_loo(scores, mask, fixed_variance=fixed_variance, models=models)
+        of_all = log_lira_loo(scores, mask, fixed_variance=fixed_variance)
+        np.testing.assert_array_equal(found, of_all[:, models])
+
     @pytest.mark.parametrize(
         ("shape", "mask_shape", "message"),
         [
