@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
@@ -163,14 +163,10 @@ def replace_rows(
             "Materialize the upstream asset again"
         ) from error
     # Rows that come in ascending order of their keys are shown to be different by their neighbours alone.
-    rows, ascending = _row(
-        connection,
-        "SELECT count(*), coalesce(bool_and(k > before), true) FROM (SELECT k, lag(k) OVER () AS before FROM "
-        f"(SELECT row({key}) AS k FROM {table} WHERE {conditions}))",
-        values,
-    )
+    varied = [name for name in TABLES[table].key if name not in where or isinstance(where[name], list)]
+    rows, not_above = _row(connection, _count_not_above(table, varied, conditions), values)
     distinct = rows
-    if not ascending:
+    if not_above > 1:  # the first has no neighbour
         query = f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})"
         (distinct,) = _row(connection, query, values)
     if rows != distinct:
@@ -184,6 +180,18 @@ def replace_rows(
             "Materialize the upstream asset again"
         )
     return rows
+
+
+def _count_not_above(table: str, key: Sequence[str], conditions: str) -> str:
+    """Query for the number of rows of a slice, and of those whose key is not shown to be above that of the row before."""
+    above = "false"
+    for column in reversed(key):
+        above = f"({column} > before_{column} OR {column} = before_{column} AND {above})"
+    before = ", ".join(f"{column}, lag({column}) OVER () AS before_{column}" for column in key)
+    return (
+        f"SELECT count(*), count(*) FILTER ({above} IS NOT true) "
+        f"FROM (SELECT {before or '1'} FROM {table} WHERE {conditions})"
+    )
 
 
 def _conditions(where: dict) -> tuple[str, list]:
