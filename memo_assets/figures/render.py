@@ -10,6 +10,7 @@ import shutil
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PNG_WIDTH, PNG_HEIGHT, PNG_SCALE = 1000, 600, 2
 SECONDS_PER_FIGURE = 90
+_JS = "plotly.min.js"
 _TABS = 2  # figures drawn at once
 _BROWSERS = (
     "chromium",
@@ -47,9 +49,19 @@ class BrowserMissing(RuntimeError):  # noqa: N818 (the sentence that users read 
 
 def figure_html(figure: go.Figure) -> str:
     """A complete page with the figure and plotly.js in it, about 5 MB, that works offline."""
-    return figure.to_html(
-        config=_CONFIG, include_plotlyjs=True, include_mathjax=False, div_id="figure", default_height="100vh"
+    # Put in afterwards: plotly formats and copies its 5 MB several times.
+    page = figure.to_html(
+        config=_CONFIG, include_plotlyjs=_JS, include_mathjax=False, div_id="figure", default_height="100vh"
     )
+    before, after = page.split(f'<script charset="utf-8" src="{_JS}"></script>')
+    return f"{before}<script>{_plotly_js()}</script>{after}"
+
+
+@cache
+def _plotly_js() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
 
 
 def figure_div(figure: go.Figure, div_id: str | None = None) -> str:

@@ -64,6 +64,17 @@ def test_kaleido_has_the_method_by_which_the_page_stays_loaded():
     assert inspect.iscoroutinefunction(Kaleido._return_kaleido_tab)
 
 
+def test_the_page_is_that_of_plotly_with_its_script_in_it():
+    options = {
+        "include_plotlyjs": True,
+        "include_mathjax": False,
+        "div_id": "figure",
+        "default_height": "100vh",
+    }
+    plotlys = SMALL.to_html(config=render._CONFIG, **options)
+    assert render.figure_html(SMALL).split() == plotlys.split()
+
+
 def test_png_inside_a_running_event_loop(monkeypatch):
     @contextlib.asynccontextmanager
     async def started(browser):
