@@ -36,10 +36,9 @@ def predictor_scores(
     frames = [_tidy(path, name, values) for name, values in scores.items()]
     frames += [_early_log_lira(connection, study, target), _per_layer(layer_scores)]
     table = pd.concat(frames, ignore_index=True)
-    if set(table["predictor"]) != set(PREDICTORS):
-        raise WarehouseError(
-            f"predictors {set(PREDICTORS) ^ set(table['predictor'])} lack a score or an entry"
-        )
+    found = set(table["predictor"].unique())
+    if found != set(PREDICTORS):
+        raise WarehouseError(f"predictors {set(PREDICTORS) ^ found} lack a score or an entry")
     return table.sort_values(KEYS, ignore_index=True)
 
 

@@ -22,7 +22,7 @@ def require_columns(frame: pd.DataFrame, columns: Iterable[str], what: str) -> N
 def require_values(frame: pd.DataFrame, column: str, allowed: Iterable[str], *, what: str) -> None:
     """Raise ValueError that names the values of a column that the figure has no place for."""
     allowed = list(allowed)
-    unknown = sorted(set(frame[column].astype(str)) - set(allowed))
+    unknown = sorted(set(frame[column].astype(str).unique()) - set(allowed))
     if unknown:
         raise ValueError(f"{what}: column {column} holds {unknown}; expected only {allowed}")
 
