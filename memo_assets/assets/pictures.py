@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 class PicturesResource(dg.ConfigurableResource):
     """The browser that draws figures as PNG.
 
-    It starts with the run, so that it has loaded its page when figures come; in a run that waits for GPUs, with the first
-    figure.
+    It starts with a run of selected assets, so that it has loaded its page when figures come; in a run that waits for GPUs,
+    or may, with the first figure.
     """
 
     @contextmanager
@@ -32,9 +32,9 @@ class PicturesResource(dg.ConfigurableResource):
         """`Pictures`."""
         from memo_assets.figures.render import Pictures
 
-        selected = (context.dagster_run and context.dagster_run.asset_selection) or ()
+        selected = context.dagster_run and context.dagster_run.asset_selection
         with Pictures() as pictures:
-            if not {key.path[-1] for key in selected}.intersection(get_args(GpuStep)):
+            if selected and not {key.path[-1] for key in selected}.intersection(get_args(GpuStep)):
                 pictures.start()
             yield pictures
 
