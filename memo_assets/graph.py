@@ -101,7 +101,7 @@ _STEPS: dict[str, Step] = {
         ),
         algorithm=8,
     ),
-    "shadow_logits": Step(("samples", "split_masks", "logits"), ()),
+    "shadow_logits": Step(("samples", "split_masks", "logits"), (), algorithm=2),
     "memorization": Step(
         ("samples", "shadow_logits"),
         ("shadows.models", "shadows.audited", "labels.attack", "labels.quantile", "labels.eta"),

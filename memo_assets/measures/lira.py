@@ -173,13 +173,31 @@ def both_moments(
     Returns:
         ((mean [N], sd [N]) outside, the same inside), float64; an sd is exactly 0 where all scores of a side are equal.
     """
+    count, mean, sd = side_moments(scores, member, left_out=left_out)
+    mean[count == 0], sd[count == 0] = _NO_SHADOW_MEAN, _NO_SHADOW_SD
+    return (mean[0], sd[0]), (mean[1], sd[1])
+
+
+def side_moments(
+    scores: np.ndarray, member: np.ndarray, *, left_out: int = -1
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number, mean and population standard deviation of each sample's scores outside (row 0) and inside (row 1) of a group.
+
+    Args:
+        scores: [S, N].
+        member: bool [S, N], the group.
+        left_out: row that counts on neither side; -1 if all count.
+
+    Returns:
+        (number int64, mean float64, sd float64), each [2, N]; mean and sd of an empty side are 0, and an sd is exactly 0
+        where all scores of a side are equal.
+    """
     from memo_assets.measures import lira_loops as loops
 
     count = np.empty((2, scores.shape[1]), np.int64)
     mean, sd = found = np.empty((2, *count.shape))
     loops.moments(scores, member, left_out, count, found)
-    mean[count == 0], sd[count == 0] = _NO_SHADOW_MEAN, _NO_SHADOW_SD
-    return (mean[0], sd[0]), (mean[1], sd[1])
+    return count, mean, sd
 
 
 def log_ratio(

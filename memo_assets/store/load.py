@@ -6,12 +6,15 @@ All functions take a connection of `tables.publish`, so that what they change is
 import hashlib
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from memo_assets.store.files import DamagedFileError, content_hash, read_json
 from memo_assets.store.layout import SEED_IN_NAME, Layout
+from memo_assets.store.moments import moments_of_block
 from memo_assets.store.schema import TABLES
 from memo_assets.store.tables import WarehouseError, replace_rows
 
@@ -43,37 +46,48 @@ def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
 
 
 def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: list[int]) -> dict[str, int]:
-    """Load logits, split masks and checkpoint facts of a block of split seeds.
+    """Load logits, their moments, split masks and checkpoint facts of a block of split seeds.
+
+    Args:
+        connection: a connection of `publish`.
+        layout: of the study.
+        seeds: the block: split seeds that rise by one. Moments of earlier blocks that share a seed with it are removed.
 
     Returns:
         Rows by table.
 
     Raises:
         WarehouseError: a file of the block is missing.
+        ValueError: the seeds do not rise by one.
     """
+    if not seeds or seeds != list(range(seeds[0], seeds[-1] + 1)):
+        raise ValueError(f"split seeds {seeds} are no block: give one or more that rise by one.")
     where = {"study": layout.study, "split_seed": seeds}
-    logits = [str(_existing(layout, "logits", seed)) for seed in seeds]
-    masks = [str(_existing(layout, "split_masks", seed)) for seed in seeds]
+    logits = [_existing(layout, "logits", seed) for seed in seeds]
+    masks = [_existing(layout, "split_masks", seed) for seed in seeds]
     # Not every file has a column of query gaps, and those of a block may differ until all are of the same settings.
     columns = "COLUMNS('^(split_seed|epoch|sample_id|loss|logit_gap|option_logits|query_gaps)$')"
-    rows = {
-        "logits": replace_rows(
-            connection,
-            "logits",
-            f"SELECT ? AS study, {columns} FROM read_parquet(?, hive_partitioning = false, union_by_name = true)",
-            [layout.study, logits],
-            where=where,
-        ),
-        "split_masks": replace_rows(
-            connection,
-            "split_masks",
-            f"SELECT ? AS study, {SEED_IN_NAME} AS split_seed, "
-            "sample_id, file_row_number AS position "
-            "FROM read_parquet(?, hive_partitioning = false, filename = true, file_row_number = true)",
-            [layout.study, masks],
-            where=where,
-        ),
-    }
+    with ThreadPoolExecutor(1) as beside:  # checks of keys leave processors free
+        moments = beside.submit(moments_of_block, logits, masks)
+        rows = {
+            "logits": replace_rows(
+                connection,
+                "logits",
+                f"SELECT ? AS study, {columns} FROM read_parquet(?, hive_partitioning = false, union_by_name = true)",
+                [layout.study, [str(path) for path in logits]],
+                where=where,
+            ),
+            "split_masks": replace_rows(
+                connection,
+                "split_masks",
+                f"SELECT ? AS study, {SEED_IN_NAME} AS split_seed, "
+                "sample_id, file_row_number AS position "
+                "FROM read_parquet(?, hive_partitioning = false, filename = true, file_row_number = true)",
+                [layout.study, [str(path) for path in masks]],
+                where=where,
+            ),
+        }
+        rows["logit_moments"] = _replace_moments(connection, layout.study, seeds, moments.result())
     # A training log names the trigger alone, if there is any.
     entries = [
         {"split_seed": seed, "is_trigger": False, **entry}
@@ -85,6 +99,22 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     values = [[entry[name] for entry in entries] for name in names]
     rows["checkpoints"] = replace_rows(connection, "checkpoints", query, [layout.study, *values], where=where)
     return rows
+
+
+def _replace_moments(
+    connection: duckdb.DuckDBPyConnection, study: str, seeds: list[int], moments: pa.Table
+) -> int:
+    block = {"study": study, "first_seed": seeds[0], "last_seed": seeds[-1]}
+    connection.execute(
+        "DELETE FROM logit_moments WHERE study = $study AND first_seed <= $last_seed AND last_seed >= $first_seed",
+        block,
+    )
+    connection.register("moments_of_block", moments)
+    try:
+        query = "SELECT $study AS study, $first_seed AS first_seed, $last_seed AS last_seed, * FROM moments_of_block"
+        return replace_rows(connection, "logit_moments", query, block, where=block)
+    finally:
+        connection.unregister("moments_of_block")
 
 
 def block_version(layout: Layout, seeds: list[int], hash_of: Callable[..., str] = content_hash) -> str:

@@ -96,6 +96,37 @@ LOADED_TABLES = (
         indexed=False,
     ),
     Table(
+        "logit_moments",
+        "Logit gaps of a block of models on a sample at a checkpoint, as two Gaussians: of the models trained with the sample "
+        "and of those trained without it. What log_lira_of reads in place of the rows themselves.",
+        ("study", "first_seed", "epoch", "sample_id"),
+        (
+            STUDY,
+            Column("first_seed", "INTEGER", "Lowest split seed of the block."),
+            Column("last_seed", "INTEGER", "Highest split seed of the block; all between belong to it."),
+            EPOCH,
+            SAMPLE,
+            Column("n_in", "INTEGER", "Models of the block that were trained with the sample.", "models"),
+            Column("mean_in", "DOUBLE", "Mean of their logit gaps; 0 if there are none.", NATS),
+            Column(
+                "sd_in",
+                "DOUBLE",
+                "Population standard deviation of their logit gaps; 0 if there are none.",
+                NATS,
+            ),
+            Column("n_out", "INTEGER", "Models of the block that were not.", "models"),
+            Column("mean_out", "DOUBLE", "Mean of their logit gaps; 0 if there are none.", NATS),
+            Column(
+                "sd_out",
+                "DOUBLE",
+                "Population standard deviation of their logit gaps; 0 if there are none.",
+                NATS,
+            ),
+        ),
+        asset="shadow_logits",
+        indexed=False,
+    ),
+    Table(
         "provenance",
         "Where the rows of the other tables come from: one row per table of a study, or per block of split seeds of it, "
         "written with the rows themselves.",

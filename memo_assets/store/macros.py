@@ -27,36 +27,29 @@ MACROS = {
           SELECT epoch, sample_id, logit_gap::DOUBLE AS gap
           FROM logits SEMI JOIN split_masks USING (study, split_seed, sample_id)
           WHERE study = of_study AND split_seed = target
-        ), size AS (
-          SELECT greatest((SELECT max(split_seed) FROM logits WHERE study = of_study),
-                          (SELECT max(split_seed) FROM split_masks WHERE study = of_study)) + 1 AS models
-        ), members AS (  -- one bit a model: no join of all rows with the split masks
-          SELECT sample_id, bit_or(set_bit(repeat('0', models)::BIT, split_seed, 1)) AS bits
-          FROM split_masks, size WHERE study = of_study
-          GROUP BY sample_id HAVING bool_or(split_seed = target)
-        ), sides AS (
-          SELECT epoch, sample_id, is_in, count(*) AS n, avg(gap) AS mean, nullif(stddev_pop(gap), 0) AS sd
-          FROM (
-            SELECT l.epoch, l.sample_id, l.logit_gap::DOUBLE AS gap, get_bit(m.bits, l.split_seed) AS is_in
-            FROM logits l JOIN members m ON m.sample_id = l.sample_id
-            WHERE l.study = of_study AND l.split_seed != target
-          )
-          GROUP BY epoch, sample_id, is_in
-        ), pairs AS (  -- both sides in one row: cheaper than a join of the sides
-          SELECT epoch, sample_id,
-                 max(n) FILTER (is_in = 1) AS n_in, max(mean) FILTER (is_in = 1) AS mean_in, max(sd) FILTER (is_in = 1) AS sd_in,
-                 max(n) FILTER (is_in = 0) AS n_out, max(mean) FILTER (is_in = 0) AS mean_out, max(sd) FILTER (is_in = 0) AS sd_out
-          FROM sides GROUP BY epoch, sample_id
-        ), moments AS (
-          SELECT epoch, sample_id, gap, coalesce(n_in, 0) AS n_in, coalesce(n_out, 0) AS n_out,
-                 coalesce(mean_in, 0) AS mean_in, if(pairs.n_in IS NULL, .1, sd_in) AS sd_in,
-                 coalesce(mean_out, 0) AS mean_out, if(pairs.n_out IS NULL, .1, sd_out) AS sd_out
-          FROM own LEFT JOIN pairs USING (epoch, sample_id)
+        ), sums AS (  -- distances of all models from the target's gap: the target, one of those in, adds 0
+          SELECT epoch, sample_id, gap,
+                 sum(n_in)::BIGINT - 1 AS n_in, sum(n_in * (mean_in - gap)) AS distances_in,
+                 sum(n_in * (sd_in ** 2 + (mean_in - gap) ** 2)) AS squares_in,
+                 sum(n_out)::BIGINT AS n_out, sum(n_out * (mean_out - gap)) AS distances_out,
+                 sum(n_out * (sd_out ** 2 + (mean_out - gap) ** 2)) AS squares_out
+          FROM own JOIN logit_moments USING (epoch, sample_id) WHERE study = of_study
+          GROUP BY epoch, sample_id, gap HAVING bool_or(target BETWEEN first_seed AND last_seed)
+        ), distances AS (  -- an empty group has mean 0
+          SELECT epoch, sample_id, n_in, n_out,
+                 if(n_in = 0, -gap, distances_in / n_in) AS mean_in, if(n_out = 0, -gap, distances_out / n_out) AS mean_out,
+                 squares_in / nullif(n_in, 0) AS square_in, squares_out / nullif(n_out, 0) AS square_out
+          FROM sums
+        ), variances AS (  -- null where all gaps of a group are equal, up to rounding
+          SELECT *, CASE WHEN n_in = 0 THEN .01
+                         WHEN square_in - mean_in ** 2 > 1e-13 * square_in THEN square_in - mean_in ** 2 END AS var_in,
+                 CASE WHEN n_out = 0 THEN .01
+                      WHEN square_out - mean_out ** 2 > 1e-13 * square_out THEN square_out - mean_out ** 2 END AS var_out
+          FROM distances
         )
         SELECT epoch, sample_id, n_in, n_out,
-               ln(sd_out) - ln(sd_in) - ((gap - mean_in) / sd_in) ** 2 / 2 + ((gap - mean_out) / sd_out) ** 2 / 2
-                 AS log_lira
-        FROM moments
+               (ln(var_out) - ln(var_in) - mean_in ** 2 / var_in + mean_out ** 2 / var_out) / 2 AS log_lira
+        FROM variances
         """,
         "Log-LiRA of any model of a study, audited or not, at all its checkpoints: log-likelihood of its logit gap on its own "
         "training samples under the other models trained with the sample, minus that under those trained without it.",

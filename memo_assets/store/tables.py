@@ -206,8 +206,7 @@ def _conditions(where: dict) -> tuple[str, list]:
 
 
 def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list | dict) -> tuple:
-    row = connection.execute(query, parameters).fetchone()
-    assert row is not None
+    (row,) = connection.execute(query, parameters).fetchall()
     return row
 
 

@@ -92,6 +92,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "split_masks": models * train,
         "checkpoints": models * epochs + more,
         "logits": (models * epochs + more) * n,
+        "logit_moments": (len(blocks(study)) * epochs + more) * n,
         "at_risk": pool,
         "memorization": train * epochs,
         "memorization_scores": len(ATTACKS) * train * epochs,
@@ -105,7 +106,7 @@ def test_every_table_has_all_rows_once(platform: Platform, name: str):
         "weight_norms": 4 * matrices * (epochs + audited),
         "predictor_evaluation": by_epoch,
         "mitigation_comparison": 0,  # the study has no protected variants
-        "provenance": len(TABLES) - 7 + 3 * len(blocks(study)),
+        "provenance": len(TABLES) - 8 + 4 * len(blocks(study)),
     }
     assert set(expected) == set(TABLES)
     for table, rows in expected.items():

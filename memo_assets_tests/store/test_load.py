@@ -43,8 +43,8 @@ def test_samples_without_text_have_null_there(layout: Layout) -> None:
     assert found[3][2] == "test"
 
 
-def test_a_block_fills_three_tables(layout: Layout) -> None:
-    assert load_all(layout) == {"logits": 16, "split_masks": 4, "checkpoints": 4}
+def test_a_block_fills_four_tables(layout: Layout) -> None:
+    assert load_all(layout) == {"logits": 16, "logit_moments": 8, "split_masks": 4, "checkpoints": 4}
     assert ask("SELECT split_seed, sample_id, position FROM split_masks ORDER BY 1, 3") == [
         (0, 2, 0),
         (0, 0, 1),
@@ -88,10 +88,15 @@ def test_a_block_has_another_version_when_anything_that_is_loaded_changes(layout
 
 def test_loading_twice_doubles_nothing_and_takes_what_is_new(layout: Layout) -> None:
     load_all(layout)
-    assert load_all(layout) == {"logits": 16, "split_masks": 4, "checkpoints": 4}
+    assert load_all(layout) == {"logits": 16, "logit_moments": 8, "split_masks": 4, "checkpoints": 4}
     write_logits(layout, 1, add=1000)
     with publish() as connection:
-        assert load_block(connection, layout, [1]) == {"logits": 8, "split_masks": 2, "checkpoints": 2}
+        assert load_block(connection, layout, [1]) == {
+            "logits": 8,
+            "logit_moments": 8,
+            "split_masks": 2,
+            "checkpoints": 2,
+        }
     assert ask("SELECT count(*), min(loss) FROM logits WHERE split_seed = 0") == [(8, loss(0, 0, 0))]
     assert ask("SELECT count(*), min(loss) FROM logits WHERE split_seed = 1") == [(8, 1000 + loss(1, 0, 0))]
     assert ask("SELECT count(*) FROM samples") == [(4,)]

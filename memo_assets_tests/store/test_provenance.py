@@ -16,7 +16,7 @@ from .small_study import write_study
 
 FIRST = Provenance("shadow_logits", "run-1", "code-1", "data-1", {"samples": "s-1", "logits": "l-1"})
 SECOND = replace(FIRST, run_id="run-2", input_versions={"samples": "s-2"})
-TABLES = ("logits", "split_masks", "checkpoints")
+TABLES = ("logits", "logit_moments", "split_masks", "checkpoints")
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_every_table_of_a_load_has_one_row(layout: Layout) -> None:
     )
     assert rows == [
         ("s", "checkpoints", *same, 4),
+        ("s", "logit_moments", *same, 8),
         ("s", "logits", *same, 16),
         ("s", "split_masks", *same, 4),
     ]
@@ -75,7 +76,7 @@ def test_a_load_done_again_takes_the_place_of_the_first(layout: Layout) -> None:
         assert found("samples") == {("samples", None): replace(made, asset="samples")}
     with reading() as connection:
         counts = connection.execute("SELECT study, count(*) FROM provenance GROUP BY 1 ORDER BY 1").fetchall()
-    assert counts == [("s", 7), ("t", 1)]
+    assert counts == [("s", 9), ("t", 1)]
 
 
 def test_blocks_cut_anew_leave_none_of_the_old_ones_that_they_share_seeds_with(layout: Layout) -> None:

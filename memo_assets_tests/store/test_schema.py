@@ -77,7 +77,7 @@ def test_comments_name_the_key(filled: Path) -> None:
 
 
 def test_every_table_is_filled_by_an_asset_of_every_study_or_of_those_with_choices() -> None:
-    assert tables_of("shadow_logits") == ("split_masks", "checkpoints", "logits")
+    assert tables_of("shadow_logits") == ("split_masks", "checkpoints", "logits", "logit_moments")
     assets = {table.asset for table in TABLES.values()} - {""}
     assert assets - set(steps(study(DIGITS))) == {"variation_summary"}
     assert assets <= set(steps(study(TABLE, {"data.choices": "choices"})))
