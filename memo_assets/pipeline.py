@@ -24,6 +24,7 @@ from memo_assets.failures import step_failure
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
 from memo_assets.status import partition_keys, study_state
+from memo_assets.store.spare import copying_ahead
 
 _START_TAG, _END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -92,7 +93,7 @@ def bring_up_to_date(
     end_dead_runs(instance)
     there = definitions.resolve_asset_graph().asset_check_keys
     unseen = observe(study, instance)
-    with _garbage_of_runs_alone():
+    with _garbage_of_runs_alone(), copying_ahead():
         for stage in stages(study):
             for names, partitions in _todo(study, definitions, instance, stage):
                 if unseen and "raw_dataset" in names:

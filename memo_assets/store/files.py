@@ -21,6 +21,11 @@ class DamagedFileError(ValueError):
     """A file that cannot be read as what it should be; the message names it and the way out."""
 
 
+def temporary_path(path: Path) -> Path:
+    """A new name in the same folder for what is to take the place of `path`."""
+    return path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder; on success it takes the place of `path`, on error it is removed.
@@ -29,7 +34,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path: final name of the file; its folder is made if it is missing.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = temporary_path(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -114,7 +119,7 @@ def folder_in_the_making(final: Path) -> Iterator[Path]:
         final: name of the finished folder; the folder that holds it is made if it is missing.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
-    folder = final.parent / f".{final.name}.{uuid.uuid4().hex[:8]}.tmp"
+    folder = temporary_path(final)
     folder.mkdir()
     try:
         yield folder

@@ -9,14 +9,15 @@ import fcntl
 import os
 import re
 import shutil
-import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import duckdb
 
+from memo_assets.store.files import temporary_path
 from memo_assets.store.layout import database_path
 from memo_assets.store.schema import TABLES, ensure_schema
+from memo_assets.store.spare import put_in_place, take_spare
 
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
 
@@ -109,11 +110,13 @@ def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyCon
         if path.with_name(f"{path.name}.wal").exists():
             # A direct writer was killed. Opening merges what it had committed; a rename would part log and file.
             _open(path).close()
+        spare = take_spare(path)
         for leftover in path.parent.glob(f".{path.name}.*.tmp*"):
-            leftover.unlink()
-        copy = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+            if leftover != spare:
+                leftover.unlink(missing_ok=True)  # the spare of another process, which may remove it itself
+        copy = spare or temporary_path(path)
         try:
-            if path.is_file():
+            if spare is None and path.is_file():
                 shutil.copyfile(path, copy)
             connection = _open(copy, called=path)
             try:
@@ -128,7 +131,7 @@ def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyCon
                 connection.close()
             with copy.open("rb") as file:
                 os.fsync(file.fileno())
-            copy.replace(path)
+            put_in_place(copy, path)
         finally:
             for leftover in path.parent.glob(f"{copy.name}*"):
                 leftover.unlink()

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from memo_assets.store.spare import copying_ahead, take_spare
+from memo_assets.store.tables import publish
 from memo_assets_tests.faults.command import LONG, Place, place
 from memo_assets_tests.faults.conftest import CopyOf, Finished
 from memo_assets_tests.faults.sameness import assert_same
@@ -79,3 +81,24 @@ def used(disk: Path) -> int:
     """Kilobytes."""
     found = os.statvfs(disk)
     return (found.f_blocks - found.f_bfree) * found.f_frsize // 1024
+
+
+def test_no_copy_is_made_ahead_that_leaves_no_room_for_others(
+    disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMO_WAREHOUSE", str(disk))
+    path = disk / "memo.duckdb"
+    resize(disk, 1_000_000)
+    publish_nothing()
+    size = path.stat().st_size // 1024
+    with copying_ahead():
+        for room, made in ((1.5, False), (3.5, True)):
+            resize(disk, used(disk) + int(room * size))
+            publish_nothing()  # frees what it takes
+            assert (take_spare(path) is not None) == made
+            resize(disk, 1_000_000)
+
+
+def publish_nothing() -> None:
+    with publish():
+        pass
