@@ -48,7 +48,8 @@ def build(studies: Sequence[Study]) -> dg.AssetsDefinition:
 
         from memo_assets.analysis import mitigations as analysis
         from memo_assets.store.files import content_hash, write_parquet
-        from memo_assets.store.tables import publish, reading, replace_rows
+        from memo_assets.store.rows import replace_rows
+        from memo_assets.store.tables import publish, reading
 
         facts = _facts(context, protected)
         with reading() as connection:

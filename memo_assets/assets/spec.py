@@ -37,8 +37,8 @@ _DESCRIPTIONS = {
     "audited models. Hidden states are reduced at once and never stored.",
     "answer_variation": "Training questions asked anew with the right option's text replaced by 'None of the other answers': "
     "logit gaps of the audited models at the last checkpoint, before and after.",
-    "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `split_masks`, "
-    "`checkpoints`.",
+    "shadow_logits": "Bulk load of a block of split seeds into the warehouse: tables `logits`, `logit_moments`, "
+    "`split_masks`, `checkpoints`.",
     "memorization": "Ground truth: memorization of every training sample of the audited models by the study's attack, "
     "and the scores of all attacks. Tables `memorization`, `memorization_scores`.",
     "label_stability": "How well labels from fewer shadow models agree, and whether more are worth training. Table "

@@ -30,7 +30,7 @@ class Column:
 class Table:
     """One table. `key` is unique; it is a PRIMARY KEY in the database if `indexed`.
 
-    Without an index the key is checked while loading (`tables.replace_rows`): tables with a row per model, epoch and
+    Without an index the key is checked while loading (`rows.replace_rows`): tables with a row per model, epoch and
     sample, where an index would cost more than the load, and a key that may hold a null. `asset` is the one whose runs
     fill the table, "" if several do.
     """

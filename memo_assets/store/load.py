@@ -14,9 +14,10 @@ import pyarrow as pa
 
 from memo_assets.store.files import DamagedFileError, content_hash, read_json
 from memo_assets.store.layout import SEED_IN_NAME, Layout
-from memo_assets.store.moments import moments_of_block
+from memo_assets.store.moments import read_block
+from memo_assets.store.rows import replace_rows, require_keys
 from memo_assets.store.schema import TABLES
-from memo_assets.store.tables import WarehouseError, replace_rows
+from memo_assets.store.tables import WarehouseError
 
 
 def load_samples(connection: duckdb.DuckDBPyConnection, layout: Layout) -> int:
@@ -67,8 +68,8 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
     masks = [_existing(layout, "split_masks", seed) for seed in seeds]
     # Not every file has a column of query gaps, and those of a block may differ until all are of the same settings.
     columns = "COLUMNS('^(split_seed|epoch|sample_id|loss|logit_gap|option_logits|query_gaps)$')"
-    with ThreadPoolExecutor(1) as beside:  # checks of keys leave processors free
-        moments = beside.submit(moments_of_block, logits, masks)
+    with ThreadPoolExecutor(1) as beside:  # what it finds spares a check of all keys
+        reading = beside.submit(read_block, seeds, logits, masks)
         rows = {
             "logits": replace_rows(
                 connection,
@@ -76,6 +77,7 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
                 f"SELECT ? AS study, {columns} FROM read_parquet(?, hive_partitioning = false, union_by_name = true)",
                 [layout.study, [str(path) for path in logits]],
                 where=where,
+                check_keys=False,
             ),
             "split_masks": replace_rows(
                 connection,
@@ -87,7 +89,10 @@ def load_block(connection: duckdb.DuckDBPyConnection, layout: Layout, seeds: lis
                 where=where,
             ),
         }
-        rows["logit_moments"] = _replace_moments(connection, layout.study, seeds, moments.result())
+        found = reading.result()
+    if not found.keys_rise:
+        require_keys(connection, "logits", where)
+    rows["logit_moments"] = _replace_moments(connection, layout.study, seeds, found.moments)
     # A training log names the trigger alone, if there is any.
     entries = [
         {"split_seed": seed, "is_trigger": False, **entry}

@@ -1,10 +1,11 @@
-"""Moments of the logit gaps of a block of models, found from its files while it is loaded.
+"""What is read from the files of a block of models while DuckDB loads them: moments of their logit gaps, order of their rows.
 
 What belongs here: number, mean and spread of the gaps of a block's models with and without each sample. What does not:
 merging blocks, which the macro `log_lira_of` does.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,42 +29,56 @@ _SCHEMA = pa.schema(
 )
 
 
-def moments_of_block(logits: Sequence[Path], masks: Sequence[Path]) -> pa.Table:
-    """Rows of the table `logit_moments` from the files of a block, but for the study and the block.
+@dataclass(frozen=True)
+class BlockRead:
+    """What reading the files of a block has shown.
+
+    Attributes:
+        moments: rows of the table `logit_moments` but for the study and the block, one per checkpoint and sample.
+        keys_rise: whether each file holds rows of its own seed alone, with rising checkpoints and rising samples in each:
+            then no key of the table `logits` comes twice.
+    """
+
+    moments: pa.Table
+    keys_rise: bool
+
+
+def read_block(seeds: Sequence[int], logits: Sequence[Path], masks: Sequence[Path]) -> BlockRead:
+    """Read the files of a block.
 
     Args:
+        seeds: the block's split seeds.
         logits: the models' files of logits; the rows of a checkpoint stand together.
-        masks: their split masks, in the same order.
-
-    Returns:
-        One row per checkpoint and sample.
+        masks: their split masks.
 
     Raises:
         WarehouseError: two models have other samples, or have them in another order, at the same checkpoint.
     """
+    keys_rise = True
     asked: dict[float, tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]] = {}
-    for path, mask in zip(logits, masks, strict=True):
+    for seed, path, mask in zip(seeds, logits, masks, strict=True):
         (trained,) = _columns(mask, "sample_id")
-        sample_ids, inside = np.empty(0, np.int64), np.empty(0, bool)
-        for epoch, ids, gaps in _checkpoints(path):
-            if not np.array_equal(ids, sample_ids):
-                sample_ids, inside = ids, np.isin(ids, trained)
+        seeds_of_rows, epochs, sample_ids, gaps = _columns(
+            path, "split_seed", "epoch", "sample_id", "logit_gap"
+        )
+        keys_rise &= bool((seeds_of_rows == seed).all())
+        ids, inside, before = np.empty(0, np.int64), np.empty(0, bool), -np.inf
+        for start, stop in pairwise(np.flatnonzero(np.diff(epochs, prepend=np.nan, append=np.nan))):
+            epoch = float(epochs[start])
+            if not np.array_equal(ids, sample_ids[start:stop]):
+                ids = sample_ids[start:stop]
+                inside = np.isin(ids, trained)
+                keys_rise &= bool((np.diff(ids) > 0).all())
+            keys_rise &= epoch > before
+            before = epoch
             of_first, of_models, members = asked.setdefault(epoch, (ids, [], []))
             if not np.array_equal(ids, of_first):
                 raise WarehouseError(
                     f"{path} holds other samples at epoch {epoch:g} than {logits[0]}: materialize logits of both seeds again"
                 )
-            of_models.append(gaps)
+            of_models.append(gaps[start:stop])
             members.append(inside)
-    return _rows(asked)
-
-
-def _checkpoints(path: Path) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
-    """(epoch, sample ids, logit gaps) of each checkpoint of a file."""
-    epochs, sample_ids, gaps = _columns(path, "epoch", "sample_id", "logit_gap")
-    bounds = np.flatnonzero(np.diff(epochs, prepend=np.nan, append=np.nan))
-    for start, stop in pairwise(bounds):
-        yield float(epochs[start]), sample_ids[start:stop], gaps[start:stop]
+    return BlockRead(_rows(asked), keys_rise)
 
 
 def _columns(path: Path, *names: str) -> list[np.ndarray]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 import duckdb
 
-from memo_assets.store.tables import replace_rows
+from memo_assets.store.rows import replace_rows
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,14 @@ import fcntl
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
 
 from memo_assets.store.files import temporary_path
 from memo_assets.store.layout import database_path
-from memo_assets.store.schema import TABLES, ensure_schema
+from memo_assets.store.schema import ensure_schema
 from memo_assets.store.spare import put_in_place, take_spare
 
 _OF_SPACE = "; free space there and run the same command again: what is done is kept"
@@ -135,82 +135,6 @@ def _changed_copy(path: Path, memory: str | None) -> Iterator[duckdb.DuckDBPyCon
         finally:
             for leftover in path.parent.glob(f"{copy.name}*"):
                 leftover.unlink()
-
-
-def replace_rows(
-    connection: duckdb.DuckDBPyConnection, table: str, query: str, parameters: list | dict, *, where: dict
-) -> int:
-    """Delete the rows of a slice of a table and insert the rows of a query in their place.
-
-    Args:
-        connection: a connection of `publish`.
-        table: name of the table.
-        query: SELECT that names the table's columns; rows outside the slice are refused.
-        parameters: values of the query's placeholders.
-        where: column -> value, list of values or None (null) that define the slice, such as study and split seeds.
-
-    Returns:
-        Number of rows inserted.
-
-    Raises:
-        WarehouseError: the new rows hold a key twice, or lie outside the slice.
-    """
-    conditions, values = _conditions(where)
-    connection.execute(f"DELETE FROM {table} WHERE {conditions}", values)
-    key = ", ".join(TABLES[table].key)
-    try:
-        (inserted,) = _row(connection, f"INSERT INTO {table} BY NAME {query}", parameters)
-    except duckdb.ConstraintException as error:
-        raise WarehouseError(
-            f"table {table}: new rows repeat a key ({key}) or lack a part of it: {error}; nothing was changed. "
-            "Materialize the upstream asset again"
-        ) from error
-    # Rows that come in ascending order of their keys are shown to be different by their neighbours alone.
-    varied = [name for name in TABLES[table].key if name not in where or isinstance(where[name], list)]
-    rows, not_above = _row(connection, _count_not_above(table, varied, conditions), values)
-    distinct = rows
-    if not_above > 1:  # the first has no neighbour
-        query = f"SELECT count(*) FROM (SELECT DISTINCT {key} FROM {table} WHERE {conditions})"
-        (distinct,) = _row(connection, query, values)
-    if rows != distinct:
-        raise WarehouseError(
-            f"table {table}: {rows - distinct} of {rows} new rows repeat a key ({key}); nothing was changed. "
-            "Materialize the upstream asset again"
-        )
-    if rows != inserted:
-        raise WarehouseError(
-            f"table {table}: {inserted - rows} of {inserted} new rows lie outside {where}; nothing was changed. "
-            "Materialize the upstream asset again"
-        )
-    return rows
-
-
-def _count_not_above(table: str, key: Sequence[str], conditions: str) -> str:
-    """Query for the number of rows of a slice, and of those whose key is not shown to be above that of the row before."""
-    above = "false"
-    for column in reversed(key):
-        above = f"({column} > before_{column} OR {column} = before_{column} AND {above})"
-    before = ", ".join(f"{column}, lag({column}) OVER () AS before_{column}" for column in key)
-    return (
-        f"SELECT count(*), count(*) FILTER ({above} IS NOT true) "
-        f"FROM (SELECT {before or '1'} FROM {table} WHERE {conditions})"
-    )
-
-
-def _conditions(where: dict) -> tuple[str, list]:
-    parts, values = [], []
-    for column, value in where.items():
-        if value is None:
-            parts.append(f"{column} IS NULL")
-            continue
-        parts.append(f"{column} IN (SELECT unnest(?))" if isinstance(value, list) else f"{column} = ?")
-        values.append(value)
-    return " AND ".join(parts), values
-
-
-def _row(connection: duckdb.DuckDBPyConnection, query: str, parameters: list | dict) -> tuple:
-    (row,) = connection.execute(query, parameters).fetchall()
-    return row
 
 
 def _open(path: Path, *, called: Path | None = None) -> duckdb.DuckDBPyConnection:

@@ -156,6 +156,35 @@ def test_logits_of_another_model_are_refused(layout: Layout) -> None:
         load_block(connection, layout, [0])
 
 
+def test_rows_of_other_checkpoints_than_in_order_are_loaded_all_the_same(layout: Layout) -> None:
+    table = pq.read_table(layout.logits(1))
+    write_parquet(layout.logits(1), pa.concat_tables([table.slice(4), table.slice(0, 4)]))
+    assert load_all(layout)["logits"] == 16
+    assert ask("SELECT count(*), count(DISTINCT (epoch, sample_id)) FROM logits WHERE split_seed = 1") == [
+        (8, 8)
+    ]
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        lambda table: pa.concat_tables([table, table.slice(7)]),  # a row again
+        lambda table: pa.concat_tables([table, table.slice(0, 4)]),  # a checkpoint again
+        lambda table: table.take([0, 1, 2, 3, 5, 4, 6, 4]),  # in no order
+    ],
+)
+def test_rows_that_come_twice_are_refused(layout: Layout, rows) -> None:
+    write_parquet(layout.logits(1), rows(pq.read_table(layout.logits(1))))
+    with pytest.raises(WarehouseError, match="rows repeat a key"), publish() as connection:
+        load_block(connection, layout, [1])
+
+
+def test_rows_of_another_model_of_the_block_are_refused(layout: Layout) -> None:
+    layout.logits(1).write_bytes(layout.logits(0).read_bytes())
+    with pytest.raises(WarehouseError, match="table logits: 8 of 16 new rows repeat a key"):
+        load_all(layout)
+
+
 def test_a_computed_table_is_loaded_for_its_study(layout: Layout) -> None:
     rows = pa.table({"epoch": [0.0, 1.0], "sample_id": [5, 5], "counterfactual": [0.25, None]})
     path = layout.table("population_memorization")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import duckdb
 
-from memo_assets.store.tables import publish, reading, replace_rows
+from memo_assets.store.rows import replace_rows
+from memo_assets.store.tables import publish, reading
 
 ROWS = 600_000  # several times what DuckDB reads ahead of a cursor
 QUERY = "SELECT 's' AS study, i % 3 AS split_seed, 0.0 AS epoch, i AS sample_id, ?::FLOAT AS loss FROM range(?) t(i)"

@@ -25,7 +25,8 @@ from concurrent.futures import wait
 from pathlib import Path
 from memo_assets.store import spare
 from memo_assets.store.spare import copying_ahead, put_in_place, take_spare
-from memo_assets.store.tables import WarehouseError, connect, publish, reading, replace_rows
+from memo_assets.store.rows import replace_rows
+from memo_assets.store.tables import WarehouseError, connect, publish, reading
 from memo_assets_tests.store.test_tables import load, rows
 """
 

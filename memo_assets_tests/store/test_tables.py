@@ -8,7 +8,8 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from memo_assets.store.tables import WarehouseError, connect, publish, reading, replace_rows
+from memo_assets.store.rows import replace_rows
+from memo_assets.store.tables import WarehouseError, connect, publish, reading
 
 # Rows of `checkpoints` (with a primary key) and of `logits` (bulk): the same study, split seeds 0 .. n - 1.
 FACTS = "SELECT 's' AS study, i AS split_seed, 0.0 AS epoch, ? AS step FROM range(?) t(i)"
@@ -181,7 +182,8 @@ def test_rows_that_break_a_table_are_refused(warehouse: Path, table: str, query:
 FULL_DISK = """
 import resource
 from pathlib import Path
-from memo_assets.store.tables import WarehouseError, publish, replace_rows
+from memo_assets.store.rows import replace_rows
+from memo_assets.store.tables import WarehouseError, publish
 size = Path({path!r}).stat().st_size
 resource.setrlimit(resource.RLIMIT_FSIZE, (size + {room}, size + {room}))
 query = "SELECT 's' AS study, 0 AS split_seed, 0.0 AS epoch, i AS sample_id, hash(i) AS loss FROM range(400000) t(i)"
