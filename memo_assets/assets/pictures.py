@@ -104,7 +104,7 @@ def _written(
     from memo_assets.store.files import content_hash, write_bytes, write_text
 
     write_text(layout.figure(name, "json"), str(figure.to_json()))
-    write_text(layout.figure(name, "html"), figure_html(figure))
+    write_bytes(layout.figure(name, "html"), figure_html(figure))
     metadata: dict = {"page": dg.MetadataValue.path(layout.figure(name, "html"))}
     layout.figure(name, "png").unlink(missing_ok=True)
     if picture is not None:

@@ -47,21 +47,21 @@ class BrowserMissing(RuntimeError):  # noqa: N818 (the sentence that users read 
     """No browser that could draw a PNG was found, or the one found does not start."""
 
 
-def figure_html(figure: go.Figure) -> str:
-    """A complete page with the figure and plotly.js in it, about 5 MB, that works offline."""
-    # Put in afterwards: plotly formats and copies its 5 MB several times.
+def figure_html(figure: go.Figure) -> bytes:
+    """A complete page in UTF-8 with the figure and plotly.js in it, about 5 MB, that works offline."""
+    # Put in afterwards: plotly formats and copies its 5 MB several times, and to encode them takes as long as to write them.
     page = figure.to_html(
         config=_CONFIG, include_plotlyjs=_JS, include_mathjax=False, div_id="figure", default_height="100vh"
     )
     before, after = page.split(f'<script charset="utf-8" src="{_JS}"></script>')
-    return f"{before}<script>{_plotly_js()}</script>{after}"
+    return b"".join((before.encode(), b"<script>", _plotly_js(), b"</script>", after.encode()))
 
 
 @cache
-def _plotly_js() -> str:
+def _plotly_js() -> bytes:
     from plotly.offline import get_plotlyjs
 
-    return get_plotlyjs()
+    return get_plotlyjs().encode()
 
 
 def figure_div(figure: go.Figure, div_id: str | None = None) -> str:

@@ -169,8 +169,8 @@ def _read(
             asked = of_parts[0] & (lengths == n_queries)
             query_counts += np.bincount(seeds[asked], minlength=n_models)
             if (query_counts[models] == len(ids[0])).all():
-                flat = lists.filter(pa.array(asked)).flatten().to_numpy(zero_copy_only=False)
-                query_gaps[models] = flat.reshape(-1, len(ids[0]), n_queries)
+                flat = (lists if (asked | (lengths == 0)).all() else lists.filter(pa.array(asked))).flatten()
+                query_gaps[models] = flat.to_numpy(zero_copy_only=False).reshape(-1, len(ids[0]), n_queries)
     where = f"study {study}, epoch {epoch:g}"
     for part, of_part, n in zip(parts, counts, map(len, ids), strict=True):
         _require_complete(of_part, n, where, f"just one row per {part} sample ({n})")
