@@ -41,7 +41,7 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
     for epoch in study.training.checkpoints:
         for frame, of_attacks in _at_epoch(connection, study, epoch, ids, in_train):
             labels.append(frame)
-            scores += of_attacks
+            scores.append(of_attacks)
     order = ["target_seed", "epoch", "sample_id"]
     return (
         pd.concat(labels).sort_values(order, ignore_index=True),
@@ -51,7 +51,7 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
 
 def _at_epoch(
     connection: duckdb.DuckDBPyConnection, study: Study, epoch: float, ids: np.ndarray, in_train: np.ndarray
-) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Labels, and scores by attack, of every target at one checkpoint, whose outputs are let go afterwards."""
     outputs, found = attack_outputs(connection, study, epoch, in_train), []
     of_targets = scores_of(list(ATTACKS.values()), outputs, study.shadows.audited)
@@ -63,13 +63,16 @@ def _at_epoch(
             _require_both(study, target, frame)
         share = float(frame["memorized"].mean())
         keys = {"target_seed": np.int32(target), "epoch": epoch, "sample_id": ids[member]}
-        frames = [
-            pd.DataFrame(
-                {**keys, "attack": name, "score": values, "memorized": _top(study, name, values, share)}
-            )
-            for name, values in by_name.items()
-        ]
-        found.append((pd.DataFrame(keys).join(frame), frames))
+        by_attack = {
+            **keys,
+            "sample_id": np.tile(ids[member], len(by_name)),
+            "attack": pd.array(list(by_name), dtype="str").repeat(len(frame)),
+            "score": np.concatenate(list(by_name.values())),
+            "memorized": np.concatenate(
+                [_top(study, name, values, share) for name, values in by_name.items()]
+            ),
+        }
+        found.append((pd.DataFrame(keys).join(frame), pd.DataFrame(by_attack)))
     return found
 
 
