@@ -173,10 +173,10 @@ def _split_scores(
     scores: pd.DataFrame, labels: pd.Series
 ) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
     """Predictor, layer, scores and labels, where the samples with a finite score are of both kinds."""
-    for key, group in scores.groupby(["predictor", "layer"], sort=False, dropna=False):
+    labelled = scores.assign(memorized=labels.loc[scores["sample_id"]].to_numpy(dtype=bool))
+    for key, group in labelled.groupby(["predictor", "layer"], sort=False, dropna=False):
         predictor, layer = cast("tuple[str, float]", key)
-        values = group["score"].to_numpy(dtype=np.float64)
-        memorized = labels.loc[group["sample_id"]].to_numpy(dtype=bool)
+        values, memorized = group["score"].to_numpy(dtype=np.float64), group["memorized"].to_numpy()
         if tells_apart(values, memorized):
             yield predictor, layer, values, memorized
 

@@ -75,6 +75,16 @@ def test_the_page_is_that_of_plotly_with_its_script_in_it():
     assert render.figure_html(SMALL).decode().split() == plotlys.split()
 
 
+def test_the_dict_of_a_figure_stands_for_it():
+    assert render.figure_html(SMALL.to_dict()) == render.figure_html(SMALL)
+    if HAS_BROWSER:
+        high = go.Figure(SMALL).update_layout(height=720)
+        with render.Pictures() as pictures:
+            asked = [pictures.png(drawing) for drawing in (high, high.to_dict(), SMALL, SMALL.to_dict())]
+            first, second, third, fourth = [png.result() for png in asked]
+        assert (first, third) == (second, fourth)
+
+
 def test_png_inside_a_running_event_loop(monkeypatch):
     @contextlib.asynccontextmanager
     async def started(browser):
