@@ -91,7 +91,7 @@ def _picture(asked: Future[bytes], name: str) -> _Picture:
     from PIL import Image
 
     png = asked.result()
-    picture = Image.open(io.BytesIO(png))
+    picture = Image.open(io.BytesIO(png)).convert("RGB")  # no part of it is transparent
     small = io.BytesIO()
     picture.reduce(max(1, picture.width // INLINE_WIDTH)).save(small, "PNG")
     return _Picture(png, f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
