@@ -178,7 +178,7 @@ def figure(study: Study, layout: Layout) -> None:
 
     with reading() as connection:
         page = figure_html(draw_roc(Subject(connection, study, study.shadows.audited[0])))
-    write_bytes(layout.figure("figure_roc", "html"), page.encode())
+    write_bytes(layout.figure("figure_roc", "html"), page)
 
 
 STEPS: dict[str, Callable[[Study, Layout], None]] = {

@@ -5,7 +5,7 @@ import pandas as pd
 
 from memo_assets.analysis.frames import Subject
 from memo_assets.analysis.labels import attack_outputs
-from memo_assets.analysis.sweeps import judged_scores, roc_of, roc_points, tells_apart
+from memo_assets.analysis.sweeps import roc_of, roc_points, tells_apart
 from memo_assets.store.matrices import pool_ids
 
 
@@ -18,7 +18,7 @@ def told_by_predictors(subject: Subject) -> pd.DataFrame:
         subject: the audited model.
     """
     query = "SELECT sample_id, canary IS NOT DISTINCT FROM 'ood' AS is_ood FROM samples WHERE study = $study"
-    return roc_of(judged_scores(subject), subject.frame(query).set_index("sample_id")["is_ood"])
+    return roc_of(subject.judged_scores, subject.frame(query).set_index("sample_id")["is_ood"])
 
 
 def told_by_the_attack(subject: Subject) -> pd.DataFrame:

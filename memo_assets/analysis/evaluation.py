@@ -32,12 +32,13 @@ def predictor_evaluation(connection: duckdb.DuckDBPyConnection, study: Study, ta
         WHERE study = ? AND target_seed = ? ORDER BY predictor, layer, epoch, sample_id
     """
     scores = connection.execute(query, [study.name, target]).df()
+    scores["memorized"] = labels.loc[scores["sample_id"]].to_numpy()
     last_layer = int(scores["layer"].max())
     rows = []
     for key, group in scores.groupby(["predictor", "layer", "epoch"], sort=True):
         predictor, layer, epoch = cast("tuple[str, int, float]", key)
         values = group["score"].to_numpy()
-        memorized = labels.loc[group["sample_id"]].to_numpy()
+        memorized = group["memorized"].to_numpy()
         riskier = PREDICTORS[predictor].higher_is_riskier
         judged = evaluate(values, memorized, higher_is_riskier=riskier, tpr=TPR_OBJECTIVE)
         rule = operating_point(values < 0, memorized) if predictor == "psmi" else (np.nan, np.nan)

@@ -1,6 +1,7 @@
 """The data frames that figures draw, by SQL over the warehouse."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import duckdb
 import pandas as pd
@@ -34,7 +35,7 @@ class Subject:
             query, {name: v for name, v in used.items() if f"${name}" in query}
         ).df()
 
-    @property
+    @cached_property
     def prediction_epoch(self) -> float | None:
         """Checkpoint at which the training loss has fallen far enough; None if it never does."""
         return target_prediction_epoch(self.connection, self.study, self.target)
@@ -44,6 +45,24 @@ class Subject:
         """The prediction epoch, or the last checkpoint if the loss never fell far enough."""
         epoch = self.prediction_epoch
         return self.study.training.checkpoints[-1] if epoch is None else epoch
+
+    @cached_property
+    def judged_scores(self) -> pd.DataFrame:
+        """predictor, layer (null where it has none), sample_id, score of the shown predictors at the judged epoch.
+
+        Of a predictor with layers, the last one. Several figures read these rows and none changes them.
+        """
+        return self.frame(
+            """
+            SELECT s.predictor, nullif(s.layer, 0) AS layer, s.sample_id, s.score
+            FROM predictor_scores s JOIN predictor_evaluation e USING (study, target_seed, epoch, predictor, layer)
+            WHERE s.study = $study AND s.target_seed = $target AND s.epoch = $epoch AND e.is_last_layer
+              AND s.predictor IN (SELECT unnest($shown))
+            ORDER BY list_position($shown, s.predictor), s.sample_id
+            """,
+            epoch=self.judged_epoch,
+            shown=SHOWN,
+        )
 
     @property
     def memorized_share(self) -> float:

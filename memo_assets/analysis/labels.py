@@ -12,7 +12,7 @@ from memo_assets.measures.attacks import ATTACKS, Outputs, scores_of
 from memo_assets.measures.evaluation import memorized_labels
 from memo_assets.measures.population import population
 from memo_assets.measures.shadows import sample_blocks
-from memo_assets.store.matrices import Shadows, membership, pool_ids, query_gaps_at, shadows_at
+from memo_assets.store.matrices import Shadows, membership, pool_and_test_at, pool_ids, shadows_at
 
 CLIP = 100.0
 
@@ -37,10 +37,11 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
     in `measures.attacks`.
     """
     ids, labels, scores = pool_ids(connection, study.name), [], []
+    in_train = membership(connection, study.name, study.shadows.models)
     for epoch in study.training.checkpoints:
-        for frame, of_attacks in _at_epoch(connection, study, epoch, ids):
+        for frame, of_attacks in _at_epoch(connection, study, epoch, ids, in_train):
             labels.append(frame)
-            scores += of_attacks
+            scores.append(of_attacks)
     order = ["target_seed", "epoch", "sample_id"]
     return (
         pd.concat(labels).sort_values(order, ignore_index=True),
@@ -49,10 +50,10 @@ def memorization(connection: duckdb.DuckDBPyConnection, study: Study) -> tuple[p
 
 
 def _at_epoch(
-    connection: duckdb.DuckDBPyConnection, study: Study, epoch: float, ids: np.ndarray
-) -> list[tuple[pd.DataFrame, list[pd.DataFrame]]]:
+    connection: duckdb.DuckDBPyConnection, study: Study, epoch: float, ids: np.ndarray, in_train: np.ndarray
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     """Labels, and scores by attack, of every target at one checkpoint, whose outputs are let go afterwards."""
-    outputs, found = attack_outputs(connection, study, epoch), []
+    outputs, found = attack_outputs(connection, study, epoch, in_train), []
     of_targets = scores_of(list(ATTACKS.values()), outputs, study.shadows.audited)
     for target, of_attacks in zip(study.shadows.audited, of_targets, strict=True):
         member = outputs.in_train[target]
@@ -62,37 +63,36 @@ def _at_epoch(
             _require_both(study, target, frame)
         share = float(frame["memorized"].mean())
         keys = {"target_seed": np.int32(target), "epoch": epoch, "sample_id": ids[member]}
-        frames = [
-            pd.DataFrame(
-                {**keys, "attack": name, "score": values, "memorized": _top(study, name, values, share)}
-            )
-            for name, values in by_name.items()
-        ]
-        found.append((pd.DataFrame(keys).join(frame), frames))
+        by_attack = {
+            **keys,
+            "sample_id": np.tile(ids[member], len(by_name)),
+            "attack": pd.array(list(by_name), dtype="str").repeat(len(frame)),
+            "score": np.concatenate(list(by_name.values())),
+            "memorized": np.concatenate(
+                [_top(study, name, values, share) for name, values in by_name.items()]
+            ),
+        }
+        found.append((pd.DataFrame(keys).join(frame), pd.DataFrame(by_attack)))
     return found
 
 
-def attack_outputs(connection: duckdb.DuckDBPyConnection, study: Study, epoch: float) -> Outputs:
+def attack_outputs(
+    connection: duckdb.DuckDBPyConnection, study: Study, epoch: float, in_train: np.ndarray | None = None
+) -> Outputs:
     """What attacks read of a study at one checkpoint; the test samples, which no model saw, are RMIA's population.
 
     Args:
         connection: on the warehouse, with all models loaded.
         study: the study.
         epoch: the checkpoint.
+        in_train: what `membership` finds, which is the same at all checkpoints, where that is known.
     """
-    models = study.shadows.models
-    pool = shadows_at(connection, study.name, epoch, models)
-    test = shadows_at(connection, study.name, epoch, models, part="test")
-    queries = study.labels.queries
-    return Outputs(
-        pool.gaps,
-        pool.losses,
-        test.losses,
-        membership(connection, study.name, models),
-        None
-        if queries is None
-        else query_gaps_at(connection, study.name, epoch, models, len(queries.offsets)),
-    )
+    models, queries = study.shadows.models, study.labels.queries
+    n_queries = 0 if queries is None else len(queries.offsets)
+    pool, test = pool_and_test_at(connection, study.name, epoch, models, n_queries=n_queries)
+    if in_train is None:
+        in_train = membership(connection, study.name, models)
+    return Outputs(pool.gaps, pool.losses, test.losses, in_train, pool.query_gaps)
 
 
 def label_rule(study: Study) -> Callable[[np.ndarray], np.ndarray]:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from memo_assets.analysis.evaluation import TPR_OBJECTIVE, final_labels
-from memo_assets.analysis.frames import SHOWN, Subject
+from memo_assets.analysis.frames import Subject
 from memo_assets.measures.catalog import PREDICTORS
 from memo_assets.measures.evaluation import evaluate, memorized_labels, operating_point, roc
 
@@ -34,7 +34,7 @@ def fpr_by_share(subject: Subject, shares: Iterable[float] = SHARES) -> pd.DataF
         share: pd.Series(memorized_labels(final.to_numpy(), quantile=1 - share), final.index)
         for share in shares
     }
-    return _fprs(judged_scores(subject), labels)
+    return _fprs(subject.judged_scores, labels)
 
 
 def fpr_by_label_epoch(subject: Subject) -> pd.DataFrame:
@@ -49,7 +49,7 @@ def fpr_by_label_epoch(subject: Subject) -> pd.DataFrame:
         cast("float", epoch): group.set_index("sample_id")["memorized"]
         for epoch, group in rows.groupby("epoch")
     }
-    return _fprs(judged_scores(subject), labels)
+    return _fprs(subject.judged_scores, labels)
 
 
 def fpr_by_objective(subject: Subject, objectives: Iterable[float] = OBJECTIVES) -> pd.DataFrame:
@@ -60,7 +60,7 @@ def fpr_by_objective(subject: Subject, objectives: Iterable[float] = OBJECTIVES)
         objectives: each in [0, 1).
     """
     scores, labels = (
-        judged_scores(subject),
+        subject.judged_scores,
         final_labels(subject.connection, subject.study.name, subject.target),
     )
     return pd.concat(
@@ -78,7 +78,7 @@ def roc_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> pd.DataFrame:
         subject: the audited model.
         etas: thresholds in nats.
     """
-    scores, frames = judged_scores(subject), [pd.DataFrame(columns=[*_BY_ETA, "fpr", "tpr", "auc"])]
+    scores, frames = subject.judged_scores, [pd.DataFrame(columns=[*_BY_ETA, "fpr", "tpr", "auc"])]
     for eta, labels in _labels_by_eta(subject, etas).items():
         curves = roc_of(scores, labels)
         if not curves.empty:
@@ -130,7 +130,13 @@ def auc_by_eta(subject: Subject, etas: Iterable[float] = ETA_RANGE) -> pd.DataFr
         subject: the audited model.
         etas: thresholds in nats.
     """
-    return roc_by_eta(subject, etas)[[*_BY_ETA, "auc"]].drop_duplicates(ignore_index=True)
+    rows = []
+    for eta, labels in _labels_by_eta(subject, etas).items():
+        for predictor, layer, values, memorized in _split_scores(subject.judged_scores, labels):
+            riskier = PREDICTORS[predictor].higher_is_riskier
+            auc = evaluate(values, memorized, higher_is_riskier=riskier).auc
+            rows.append((eta, int(labels.sum()), predictor, layer, auc))
+    return pd.DataFrame(rows, columns=[*_BY_ETA, "auc"])
 
 
 def rule_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> dict[float, tuple[float, float]]:
@@ -140,7 +146,7 @@ def rule_by_eta(subject: Subject, etas: Iterable[float] = ETAS) -> dict[float, t
         subject: the audited model.
         etas: thresholds in nats.
     """
-    scores = judged_scores(subject)
+    scores = subject.judged_scores
     return {
         eta: operating_point(values < 0, memorized)
         for eta, labels in _labels_by_eta(subject, etas).items()
@@ -167,30 +173,12 @@ def _split_scores(
     scores: pd.DataFrame, labels: pd.Series
 ) -> Iterator[tuple[str, float, np.ndarray, np.ndarray]]:
     """Predictor, layer, scores and labels, where the samples with a finite score are of both kinds."""
-    for key, group in scores.groupby(["predictor", "layer"], sort=False, dropna=False):
+    labelled = scores.assign(memorized=labels.loc[scores["sample_id"]].to_numpy(dtype=bool))
+    for key, group in labelled.groupby(["predictor", "layer"], sort=False, dropna=False):
         predictor, layer = cast("tuple[str, float]", key)
-        values = group["score"].to_numpy(dtype=np.float64)
-        memorized = labels.loc[group["sample_id"]].to_numpy(dtype=bool)
+        values, memorized = group["score"].to_numpy(dtype=np.float64), group["memorized"].to_numpy()
         if tells_apart(values, memorized):
             yield predictor, layer, values, memorized
-
-
-def judged_scores(subject: Subject) -> pd.DataFrame:
-    """predictor, layer (null where it has none), sample_id, score of the shown predictors at the judged epoch.
-
-    Of a predictor with layers, the last one.
-    """
-    return subject.frame(
-        """
-        SELECT s.predictor, nullif(s.layer, 0) AS layer, s.sample_id, s.score
-        FROM predictor_scores s JOIN predictor_evaluation e USING (study, target_seed, epoch, predictor, layer)
-        WHERE s.study = $study AND s.target_seed = $target AND s.epoch = $epoch AND e.is_last_layer
-          AND s.predictor IN (SELECT unnest($shown))
-        ORDER BY list_position($shown, s.predictor), s.sample_id
-        """,
-        epoch=subject.judged_epoch,
-        shown=SHOWN,
-    )
 
 
 def _fprs(

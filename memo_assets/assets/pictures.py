@@ -63,16 +63,17 @@ def write_figures(
         try:
             for name, figure in figures:
                 fit_title(figure)
-                png = pictures.png(figure)
-                made.append((name, figure, png, shrinking.submit(_picture, png, name)))
-            for name, figure, _, asked in made:
+                drawing = figure.to_dict()  # once for the picture, the page and the data
+                png = pictures.png(drawing)
+                made.append((name, drawing, png, shrinking.submit(_picture, png, name)))
+            for name, drawing, _, asked in made:
                 picture = None
                 try:
                     picture = asked.result() if has_browser else None
                 except BrowserMissing as error:
                     has_browser = False
                     context.log.warning(f"no PNG pictures, HTML only: {error}")
-                yield _written(layout, name, figure, picture)
+                yield _written(layout, name, drawing, picture)
         finally:  # nobody waits for pictures any more, should one of them not be drawn yet
             for _, _, png, _ in made:
                 png.cancel()
@@ -90,21 +91,23 @@ def _picture(asked: Future[bytes], name: str) -> _Picture:
     from PIL import Image
 
     png = asked.result()
-    picture = Image.open(io.BytesIO(png))
+    picture = Image.open(io.BytesIO(png)).convert("RGB")  # no part of it is transparent
     small = io.BytesIO()
     picture.reduce(max(1, picture.width // INLINE_WIDTH)).save(small, "PNG")
     return _Picture(png, f"![{name}](data:image/png;base64,{base64.b64encode(small.getvalue()).decode()})")
 
 
 def _written(
-    layout: Layout, name: str, figure: "go.Figure", picture: _Picture | None
+    layout: Layout, name: str, drawing: dict[str, Any], picture: _Picture | None
 ) -> dg.MaterializeResult:
     """Write the files of one figure."""
+    import plotly.io
+
     from memo_assets.figures.render import figure_html
     from memo_assets.store.files import content_hash, write_bytes, write_text
 
-    write_text(layout.figure(name, "json"), str(figure.to_json()))
-    write_text(layout.figure(name, "html"), figure_html(figure))
+    write_text(layout.figure(name, "json"), str(plotly.io.to_json(drawing, validate=False)))
+    write_bytes(layout.figure(name, "html"), figure_html(drawing))
     metadata: dict = {"page": dg.MetadataValue.path(layout.figure(name, "html"))}
     layout.figure(name, "png").unlink(missing_ok=True)
     if picture is not None:

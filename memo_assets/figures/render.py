@@ -16,6 +16,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, cast
 
 import plotly.graph_objects as go
+import plotly.io
 
 if TYPE_CHECKING:
     from kaleido import Kaleido
@@ -42,26 +43,35 @@ _CONFIG = {
     "modeBarButtonsToRemove": ["lasso2d", "select2d"],
 }
 
+Drawing = go.Figure | dict[str, Any]
+"""A figure, or what its `to_dict` gave: whoever makes several things of a figure asks for that once."""
+
 
 class BrowserMissing(RuntimeError):  # noqa: N818 (the sentence that users read ends in "missing")
     """No browser that could draw a PNG was found, or the one found does not start."""
 
 
-def figure_html(figure: go.Figure) -> str:
-    """A complete page with the figure and plotly.js in it, about 5 MB, that works offline."""
-    # Put in afterwards: plotly formats and copies its 5 MB several times.
-    page = figure.to_html(
-        config=_CONFIG, include_plotlyjs=_JS, include_mathjax=False, div_id="figure", default_height="100vh"
+def figure_html(figure: Drawing) -> bytes:
+    """A complete page in UTF-8 with the figure and plotly.js in it, about 5 MB, that works offline."""
+    # Put in afterwards: plotly formats and copies its 5 MB several times, and to encode them takes as long as to write them.
+    page = plotly.io.to_html(
+        figure,
+        config=_CONFIG,
+        include_plotlyjs=_JS,  # pyright: ignore[reportArgumentType]
+        include_mathjax=False,
+        div_id="figure",
+        default_height="100vh",
+        validate=False,
     )
     before, after = page.split(f'<script charset="utf-8" src="{_JS}"></script>')
-    return f"{before}<script>{_plotly_js()}</script>{after}"
+    return b"".join((before.encode(), b"<script>", _plotly_js(), b"</script>", after.encode()))
 
 
 @cache
-def _plotly_js() -> str:
+def _plotly_js() -> bytes:
     from plotly.offline import get_plotlyjs
 
-    return get_plotlyjs()
+    return get_plotlyjs().encode()
 
 
 def figure_div(figure: go.Figure, div_id: str | None = None) -> str:
@@ -103,7 +113,7 @@ class Pictures:
     """
 
     def __init__(self) -> None:
-        self._requests: SimpleQueue[tuple[go.Figure, Future[bytes]] | None] = SimpleQueue()
+        self._requests: SimpleQueue[tuple[Drawing, Future[bytes]] | None] = SimpleQueue()
         # kaleido is a coroutine; in a thread of its own it neither needs nor meets the caller's event loop.
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._served: Future[None] | None = None
@@ -127,7 +137,7 @@ class Pictures:
         if self._served is None:
             self._served = self._thread.submit(lambda: asyncio.run(self._serve()))
 
-    def png(self, figure: go.Figure) -> Future[bytes]:
+    def png(self, figure: Drawing) -> Future[bytes]:
         """The figure as PNG, once it is drawn; figures are begun in the order in which they are asked for, if not cancelled."""
         self.start()
         future: Future[bytes] = Future()
@@ -193,8 +203,9 @@ async def _started(browser: str) -> AsyncIterator["Kaleido"]:
             yield kaleido
 
 
-async def _drawn(kaleido: "Kaleido", figure: go.Figure) -> bytes:
-    height = cast("Any", figure.layout).height or PNG_HEIGHT
+async def _drawn(kaleido: "Kaleido", figure: Drawing) -> bytes:
+    is_made = isinstance(figure, dict)
+    height = (figure["layout"].get("height") if is_made else cast("Any", figure.layout).height) or PNG_HEIGHT
     with _explained():
         return await kaleido.calc_fig(
             figure, opts={"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}

@@ -7,7 +7,7 @@ models. The attacks themselves are in `lira.py`, `lira_variants.py` and `rmia.py
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -30,7 +30,6 @@ class Outputs:
         in_train: bool [S, N], whether the model was trained on the sample.
         query_gaps: [S, N, A], logit gaps on augmented queries, which leave-one-out LiRA averages over; None where
             the sample itself is the one query.
-        targets: rows of the models whose leave-one-out scores are asked for; None: of all.
     """
 
     gaps: np.ndarray
@@ -38,7 +37,6 @@ class Outputs:
     population_losses: np.ndarray
     in_train: np.ndarray
     query_gaps: np.ndarray | None = None
-    targets: Sequence[int] | None = field(default=None, kw_only=True)
 
     def of_models(self, rows: np.ndarray) -> Outputs:
         """The outputs of some models, in the order given."""
@@ -50,18 +48,6 @@ class Outputs:
             None if self.query_gaps is None else self.query_gaps[rows],
         )
 
-    def of_samples(self, part: slice, targets: Sequence[int]) -> Outputs:
-        """The outputs on some samples, in float64, for the scores of some models."""
-        queries = self.query_gaps
-        return Outputs(
-            self.gaps[:, part].astype(np.float64),
-            self.losses[:, part].astype(np.float64),
-            self.population_losses,
-            self.in_train[:, part],
-            None if queries is None else queries[:, part].astype(np.float64),
-            targets=targets,
-        )
-
     @cached_property
     def sds(self) -> tuple[np.ndarray, np.ndarray]:
         """What `sds_of_others` finds: one pass serves all targets, online and offline."""
@@ -69,9 +55,43 @@ class Outputs:
 
     @cached_property
     def loo(self) -> np.ndarray:
-        """float64 [N, targets], leave-one-out log-LiRA of every target on every sample, in one pass."""
+        """float64 [N, S], leave-one-out log-LiRA of every model on every sample, in one pass."""
         queries = self.gaps[:, :, None] if self.query_gaps is None else self.query_gaps
-        return log_lira_loo(queries.swapaxes(0, 1), self.in_train.T, models=self.targets)
+        return log_lira_loo(queries.swapaxes(0, 1), self.in_train.T)
+
+
+class OfSamples:
+    """The outputs on some samples, in float64, each taken when the first attack reads it.
+
+    Args:
+        outputs: of all models that may be looked at.
+        samples: int [N], which ones.
+        targets: rows of the models whose leave-one-out scores are asked for.
+    """
+
+    def __init__(self, outputs: Outputs, samples: np.ndarray, targets: Sequence[int]):
+        self._outputs, self._samples, self.targets = outputs, samples, targets
+        self.in_train = outputs.in_train.take(samples, axis=1)
+
+    @cached_property
+    def gaps(self) -> np.ndarray:
+        """[S, N]."""
+        return self._taken(self._outputs.gaps)
+
+    @cached_property
+    def losses(self) -> np.ndarray:
+        """[S, N]."""
+        return self._taken(self._outputs.losses)
+
+    @cached_property
+    def loo(self) -> np.ndarray:
+        """[N, targets], leave-one-out log-LiRA of every target on every sample, in one pass."""
+        queries = self._outputs.query_gaps
+        scores = self.gaps[:, :, None] if queries is None else self._taken(queries)
+        return log_lira_loo(scores.swapaxes(0, 1), self.in_train.T, models=self.targets)
+
+    def _taken(self, values: np.ndarray) -> np.ndarray:
+        return values.take(self._samples, axis=1).astype(np.float64, copy=False)
 
 
 @dataclass(frozen=True)
@@ -87,7 +107,7 @@ class Attack:
             where that is nothing.
     """
 
-    score: Callable[[Outputs, int, Any], np.ndarray]
+    score: Callable[[OfSamples, int, Any], np.ndarray]
     without_evidence: float | None
     meaning: str
     over_samples: Callable[[Outputs, int], Any] | None = None
@@ -103,7 +123,7 @@ class Attack:
 
 
 def scores_of(attacks: Sequence[Attack], outputs: Outputs, targets: Sequence[int]) -> np.ndarray:
-    """Scores of some targets' training samples by some attacks; samples are looked at in blocks, in flat memory.
+    """Scores of some targets' training samples by some attacks; these alone are looked at, in blocks, in flat memory.
 
     Args:
         attacks: the attacks.
@@ -123,8 +143,10 @@ def scores_of(attacks: Sequence[Attack], outputs: Outputs, targets: Sequence[int
         for target in targets
     ]
     found = np.full((len(targets), len(attacks), outputs.gaps.shape[1]), np.nan)
-    for part in sample_blocks(*outputs.gaps.shape):
-        block = outputs.of_samples(part, targets)
+    scored = np.flatnonzero(outputs.in_train[targets].any(axis=0))
+    for part in sample_blocks(len(outputs.gaps), len(scored)):
+        samples = scored[part]
+        block = OfSamples(outputs, samples, targets)
         without_evidence = np.ptp(block.gaps, axis=0) == 0
         for i, target in enumerate(targets):
             member = block.in_train[target]
@@ -134,12 +156,11 @@ def scores_of(attacks: Sequence[Attack], outputs: Outputs, targets: Sequence[int
                 scores = attack.score(block, target, known[i][j])
                 if attack.without_evidence is not None:
                     scores[member & without_evidence] = attack.without_evidence
-                found[i, j, part] = scores
+                found[i, j, samples] = scores
     return found
 
 
-def _loo_of(outputs: Outputs, target: int, _: None) -> np.ndarray:
-    assert outputs.targets is not None
+def _loo_of(outputs: OfSamples, target: int, _: None) -> np.ndarray:
     return np.where(outputs.in_train[target], outputs.loo[:, outputs.targets.index(target)], np.nan)
 
 

@@ -49,36 +49,60 @@ def moments(values, member, left_out, count, moments_out):
     """
     mean, sd = moments_out
     n_models, n_samples = values.shape
-    origin, offset, squares = np.zeros((2, _BLOCK)), np.zeros((2, _BLOCK)), np.zeros((2, _BLOCK))
+    n_others = n_models - (left_out >= 0)
     for start in range(0, n_samples, _BLOCK):
-        width = min(_BLOCK, n_samples - start)
-        seen = count[:, start : start + width]
-        for side in range(2):
-            for i in range(width):
-                origin[side, i] = offset[side, i] = squares[side, i] = 0.0
-                seen[side, i] = 0
+        end = min(start + _BLOCK, n_samples)
+        width = end - start
+        n_in, origin, offset, squares = (
+            np.zeros(width),
+            np.zeros((2, width)),
+            np.zeros((2, width)),
+            np.zeros((2, width)),
+        )
+        for i in range(width):
+            for side in range(2):
+                for model in range(n_models):
+                    if model != left_out and member[model, start + i] == (side == 1):
+                        origin[side, i] = values[model, start + i]
+                        break
         for model in range(n_models):
             if model != left_out:
-                for i in range(width):
-                    side = np.intp(member[model, start + i])
-                    value = np.float64(values[model, start + i])
-                    if seen[side, i] == 0:
-                        origin[side, i] = value
-                    seen[side, i] += 1
-                    offset[side, i] += value - origin[side, i]
-        for side in range(2):
-            for i in range(width):
-                offset[side, i] /= max(seen[side, i], 1)
+                _add_offsets(values[model, start:end], member[model, start:end], origin, offset, n_in)
+        for i in range(width):
+            count[1, start + i] = np.int64(n_in[i])
+            count[0, start + i] = n_others - count[1, start + i]
+            for side in range(2):
+                offset[side, i] /= max(count[side, start + i], 1)
         for model in range(n_models):
             if model != left_out:
-                for i in range(width):
-                    side = np.intp(member[model, start + i])
-                    apart = np.float64(values[model, start + i]) - origin[side, i] - offset[side, i]
-                    squares[side, i] += apart * apart
+                _add_squares(values[model, start:end], member[model, start:end], origin, offset, squares)
         for side in range(2):
             for i in range(width):
                 mean[side, start + i] = origin[side, i] + offset[side, i]
-                sd[side, start + i] = np.sqrt(squares[side, i] / max(seen[side, i], 1))
+                sd[side, start + i] = np.sqrt(squares[side, i] / max(count[side, start + i], 1))
+
+
+@compiled()
+def _add_offsets(of_model, inside, origin, offset, n_in):
+    """Add values [N] relative to their group's origin [2, N] to its sum, without a branch; count those inside."""
+    out_origin, in_origin, out_offset, in_offset = origin[0], origin[1], offset[0], offset[1]
+    for i in range(len(of_model)):
+        value = np.float64(of_model[i])
+        out_offset[i] += 0.0 if inside[i] else value - out_origin[i]
+        in_offset[i] += value - in_origin[i] if inside[i] else 0.0
+        n_in[i] += 1.0 if inside[i] else 0.0
+
+
+@compiled()
+def _add_squares(of_model, inside, origin, offset, squares):
+    """Add squared deviations of values [N] from their group's mean, origin and offset [2, N], to its sum."""
+    out_origin, in_origin, out_offset, in_offset = origin[0], origin[1], offset[0], offset[1]
+    out_squares, in_squares = squares[0], squares[1]
+    for i in range(len(of_model)):
+        value = np.float64(of_model[i])
+        out_apart, in_apart = value - out_origin[i] - out_offset[i], value - in_origin[i] - in_offset[i]
+        out_squares[i] += 0.0 if inside[i] else out_apart * out_apart
+        in_squares[i] += in_apart * in_apart if inside[i] else 0.0
 
 
 @compiled()

@@ -10,6 +10,7 @@ from typing import Literal
 
 import duckdb
 import numpy as np
+import pyarrow as pa
 
 from memo_assets.store.tables import WarehouseError
 
@@ -23,10 +24,12 @@ class Shadows:
     Attributes:
         gaps: float32 [S, N], logit gaps as they are stored.
         losses: float32 [S, N], nats.
+        query_gaps: float32 [S, N, A], logit gaps on every query of the samples' images; None if they were not asked for.
     """
 
     gaps: np.ndarray
     losses: np.ndarray
+    query_gaps: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -110,51 +113,79 @@ def shadows_at(
     Raises:
         WarehouseError: rows of a model are missing.
     """
-    n = len(_ids(connection, study, part))
-    query = """
-        SELECT split_seed, logit_gap AS gap, loss
-        FROM logits JOIN samples USING (study, sample_id)
-        WHERE study = ? AND epoch = ? AND split_seed >= ? AND split_seed < ? AND part = ?
-        ORDER BY split_seed, sample_id
-    """
-    found = Shadows(*(np.empty((n_models, n), np.float32) for _ in range(2)))
-    counts = np.zeros(n_models, np.int64)
-    for first, end in _models_at_a_time(n_models, n):
-        rows = connection.execute(query, [study, epoch, first, end, part]).fetchnumpy()
-        counts += np.bincount(np.asarray(rows["split_seed"]), minlength=n_models)
-        if (counts[first:end] == n).all():
-            found.gaps[first:end] = np.asarray(rows["gap"]).reshape(-1, n)
-            found.losses[first:end] = np.asarray(rows["loss"]).reshape(-1, n)
-    _require_complete(counts, n, f"study {study}, epoch {epoch:g}", f"just one row per {part} sample ({n})")
-    return found
+    return _read(connection, study, epoch, n_models, parts=(part,))[0]
 
 
-def query_gaps_at(
-    connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int, n_queries: int
-) -> np.ndarray:
-    """float32 [S, N, A], logit gaps of all models on every query of the pool's images at one checkpoint.
+def pool_and_test_at(
+    connection: duckdb.DuckDBPyConnection, study: str, epoch: float, n_models: int, *, n_queries: int = 0
+) -> tuple[Shadows, Shadows]:
+    """Outputs of all models at one checkpoint on the pool and on the test samples, in one pass over the rows.
+
+    Args:
+        connection: on the warehouse.
+        study: name of the study.
+        epoch: the checkpoint.
+        n_models: split seeds from 0 on.
+        n_queries: A, of the pool's images; 0 if none are asked for.
 
     Raises:
-        WarehouseError: a model lacks queries, or has others than these.
+        WarehouseError: rows of a model are missing, or it lacks queries, or has others than these.
     """
-    n = len(_ids(connection, study, "pool"))
-    query = """
-        SELECT split_seed, query_gaps FROM logits JOIN samples USING (study, sample_id)
-        WHERE study = $study AND epoch = $epoch AND split_seed >= $first AND split_seed < $end AND part = 'pool'
-            AND len(query_gaps) = $queries
-        ORDER BY split_seed, sample_id
-    """
-    found, counts = np.empty((n_models, n, n_queries), np.float32), np.zeros(n_models, np.int64)
-    for first, end in _models_at_a_time(n_models, n * n_queries):
-        values = {"study": study, "epoch": epoch, "first": first, "end": end, "queries": n_queries}
-        rows = connection.sql(query, params=values).to_arrow_table()
-        counts += np.bincount(rows.column("split_seed").to_numpy(), minlength=n_models)
-        if (counts[first:end] == n).all():
-            flat = rows.column("query_gaps").combine_chunks().flatten().to_numpy(zero_copy_only=False)
-            found[first:end] = flat.reshape(-1, n, n_queries)
-    wanted = f"{n_queries} query gaps for every image of the pool"
-    _require_complete(counts, n, f"study {study}, epoch {epoch:g}", wanted)
-    return found
+    pool, test = _read(connection, study, epoch, n_models, parts=("pool", "test"), n_queries=n_queries)
+    return pool, test
+
+
+def _read(
+    connection: duckdb.DuckDBPyConnection,
+    study: str,
+    epoch: float,
+    n_models: int,
+    *,
+    parts: tuple[str, ...],
+    n_queries: int = 0,
+) -> list[Shadows]:
+    """Outputs by part, the queries those of the first."""
+    ids = [_ids(connection, study, part) for part in parts]
+    columns = "split_seed, sample_id, logit_gap, loss" + (", query_gaps" if n_queries else "")
+    query = (
+        f"SELECT {columns} FROM logits WHERE study = ? AND epoch = ? AND split_seed >= ? AND split_seed < ?"
+    )
+    gaps, losses = ([np.empty((n_models, len(of)), np.float32) for of in ids] for _ in range(2))
+    query_gaps = np.empty((n_models, len(ids[0]), n_queries), np.float32)
+    counts, query_counts = np.zeros((len(parts), n_models), np.int64), np.zeros(n_models, np.int64)
+    for first, end in _models_at_a_time(n_models, sum(map(len, ids)) * max(n_queries, 1)):
+        rows = _in_order(connection.sql(query, params=[study, epoch, first, end]).to_arrow_table())
+        models = slice(first, end)
+        seeds, samples, gap, loss = (rows.column(i).to_numpy() for i in range(4))
+        of_parts = [np.isin(samples, of) for of in ids]
+        for place, chosen in enumerate(of_parts):
+            counts[place] += np.bincount(seeds[chosen], minlength=n_models)
+            if (counts[place, models] == len(ids[place])).all():
+                gaps[place][models] = gap[chosen].reshape(-1, len(ids[place]))
+                losses[place][models] = loss[chosen].reshape(-1, len(ids[place]))
+        if n_queries:
+            lists = rows.column("query_gaps").combine_chunks()
+            lengths = lists.value_lengths().fill_null(0).to_numpy()
+            asked = of_parts[0] & (lengths == n_queries)
+            query_counts += np.bincount(seeds[asked], minlength=n_models)
+            if (query_counts[models] == len(ids[0])).all():
+                flat = (lists if (asked | (lengths == 0)).all() else lists.filter(pa.array(asked))).flatten()
+                query_gaps[models] = flat.to_numpy(zero_copy_only=False).reshape(-1, len(ids[0]), n_queries)
+    where = f"study {study}, epoch {epoch:g}"
+    for part, of_part, n in zip(parts, counts, map(len, ids), strict=True):
+        _require_complete(of_part, n, where, f"just one row per {part} sample ({n})")
+    if n_queries:
+        wanted = f"{n_queries} query gaps for every image of the pool"
+        _require_complete(query_counts, len(ids[0]), where, wanted)
+    queries = [query_gaps if n_queries else None, None][: len(parts)]
+    return [Shadows(*of_part) for of_part in zip(gaps, losses, queries, strict=True)]
+
+
+def _in_order(rows: pa.Table) -> pa.Table:
+    """Rows by split seed and sample, as they mostly come: sorting takes longer than reading them."""
+    seeds, samples = (rows.column(name).to_numpy() for name in ("split_seed", "sample_id"))
+    rising = (seeds[1:] > seeds[:-1]) | ((seeds[1:] == seeds[:-1]) & (samples[1:] >= samples[:-1]))
+    return rows if rising.all() else rows.sort_by([("split_seed", "ascending"), ("sample_id", "ascending")])
 
 
 def _models_at_a_time(n_models: int, rows_of_each: int) -> Iterator[tuple[int, int]]:

@@ -20,11 +20,11 @@ HAS_BROWSER = any(map(shutil.which, render._BROWSERS))
 
 
 def test_html_stands_alone_and_offline():
-    page = render.figure_html(SMALL)
+    page = render.figure_html(SMALL).decode()
     assert "<html>" in page[:100]
     assert "plotly.js v" in page
     assert '<script src="' not in page
-    assert page == render.figure_html(SMALL)
+    assert page.encode() == render.figure_html(SMALL)
 
 
 def test_div_brings_no_plotly_and_lets_no_markup_out():
@@ -38,7 +38,7 @@ def test_div_brings_no_plotly_and_lets_no_markup_out():
 
 def test_nothing_offers_an_upload():
     assert '"showSendToCloud": false' in render.figure_div(SMALL)
-    assert '"showSendToCloud": false' in render.figure_html(SMALL)
+    assert '"showSendToCloud": false' in render.figure_html(SMALL).decode()
 
 
 def test_png_or_a_clear_error():
@@ -72,7 +72,17 @@ def test_the_page_is_that_of_plotly_with_its_script_in_it():
         "default_height": "100vh",
     }
     plotlys = SMALL.to_html(config=render._CONFIG, **options)
-    assert render.figure_html(SMALL).split() == plotlys.split()
+    assert render.figure_html(SMALL).decode().split() == plotlys.split()
+
+
+def test_the_dict_of_a_figure_stands_for_it():
+    assert render.figure_html(SMALL.to_dict()) == render.figure_html(SMALL)
+    if HAS_BROWSER:
+        high = go.Figure(SMALL).update_layout(height=720)
+        with render.Pictures() as pictures:
+            asked = [pictures.png(drawing) for drawing in (high, high.to_dict(), SMALL, SMALL.to_dict())]
+            first, second, third, fourth = [png.result() for png in asked]
+        assert (first, third) == (second, fourth)
 
 
 def test_png_inside_a_running_event_loop(monkeypatch):

@@ -165,7 +165,7 @@ def test_pages_show_markup_as_text(browser: Browser, tmp_path: Path, make: Any) 
 @pytest.mark.parametrize("name", list(drawn_figures(SHORT)))
 def test_figures_show_markup_as_text(browser: Browser, tmp_path: Path, name: str) -> None:
     for evil in (SHORT, EVIL):
-        found = shown(browser, tmp_path, figure_html(drawn_figures(evil)[name]))
+        found = shown(browser, tmp_path, figure_html(drawn_figures(evil)[name]).decode())
         assert found["title"] == ""
         assert found["strange"] == []
         assert "7 * 7" in " ".join(found["figures"]) or evil == SHORT or name == "sweep"

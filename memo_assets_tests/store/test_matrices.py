@@ -10,7 +10,7 @@ import pytest
 from memo_assets.store.files import write_parquet
 from memo_assets.store.layout import Layout
 from memo_assets.store.load import load_block, load_samples
-from memo_assets.store.matrices import membership, pool_ids, query_gaps_at, shadows_at, trajectory
+from memo_assets.store.matrices import membership, pool_and_test_at, pool_ids, shadows_at, trajectory
 from memo_assets.store.tables import WarehouseError, publish, reading
 
 from .small_study import loss, write_logits, write_study
@@ -71,6 +71,28 @@ def test_outputs_on_the_test_samples(layout: Layout) -> None:
         ),
     ):
         shadows_at(connection, "s", 1.0, 2, part="test")
+
+
+def test_one_pass_reads_what_two_read_whatever_the_order_of_the_rows(layout: Layout) -> None:
+    for seed in (0, 1):
+        add_queries(layout, seed)
+    load(layout, [0, 1])
+
+    def both() -> tuple[list[list[float]], ...]:
+        with reading() as connection:
+            pool, test = pool_and_test_at(connection, "s", 1.0, 2, n_queries=3)
+            assert pool.query_gaps is not None
+            alones = shadows_at(connection, "s", 1.0, 2), shadows_at(connection, "s", 1.0, 2, part="test")
+            for found, alone in zip((pool, test), alones, strict=True):
+                np.testing.assert_array_equal(found.gaps, alone.gaps)
+                np.testing.assert_array_equal(found.losses, alone.losses)
+        assert test.losses.tolist() == [[loss(seed, 1, 3)] for seed in range(2)]
+        return pool.losses.tolist(), test.losses.tolist(), pool.query_gaps.tolist()
+
+    loaded = both()
+    change("CREATE TABLE turned AS SELECT * FROM logits ORDER BY sample_id DESC, split_seed")
+    change("DELETE FROM logits; INSERT INTO logits SELECT * FROM turned ORDER BY sample_id DESC, split_seed")
+    assert both() == loaded
 
 
 def test_one_models_way_on_its_training_samples(layout: Layout) -> None:
@@ -172,10 +194,14 @@ def test_query_gaps_of_all_models(layout: Layout) -> None:
         add_queries(layout, seed)
     load(layout, [0, 1])
     with reading() as connection:
-        found = query_gaps_at(connection, "s", 1.0, 2, 3)
-        assert found.tolist() == [[[2.0, float(i), 10.0 * seed] for i in range(3)] for seed in range(2)]
+        pool, test = pool_and_test_at(connection, "s", 1.0, 2, n_queries=3)
+        assert pool.query_gaps is not None
+        assert test.query_gaps is None
+        assert pool.query_gaps.tolist() == [
+            [[2.0, float(i), 10.0 * seed] for i in range(3)] for seed in range(2)
+        ]
         with pytest.raises(WarehouseError, match=r"seeds \[0, 1\] .* have not 9 query gaps"):
-            query_gaps_at(connection, "s", 1.0, 2, 9)
+            pool_and_test_at(connection, "s", 1.0, 2, n_queries=9)
 
 
 def test_a_block_with_and_without_queries_is_loaded_and_the_lack_named(layout: Layout) -> None:
@@ -185,4 +211,4 @@ def test_a_block_with_and_without_queries_is_loaded_and_the_lack_named(layout: L
         nulls = "SELECT split_seed, count(*) FROM logits WHERE query_gaps IS NULL GROUP BY 1"
         assert connection.execute(nulls).fetchall() == [(0, 8)]
         with pytest.raises(WarehouseError, match=r"seeds \[0\] .* have not 3 query gaps"):
-            query_gaps_at(connection, "s", 1.0, 2, 3)
+            pool_and_test_at(connection, "s", 1.0, 2, n_queries=3)
