@@ -5,6 +5,7 @@ shown (`console`), what is stale (`status`).
 """
 
 import gc
+import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -50,18 +51,18 @@ class Watcher(TaskWatcher, Protocol):
 
 
 def stages(study: Study) -> list[tuple[str, ...]]:
-    """Names of assets that are planned and run together, upstream first; assets with partitions stand alone."""
-    together: tuple[str, ...] = ()
+    """Names of assets that are planned together, upstream first: those of the same partitions, as many as can be."""
+    left = {name: step.upstream for name, step in steps(study).items()}
     result = []
-    for name in steps(study):
-        if partition_keys(study, name) == [None]:
-            together = (*together, name)
-            continue
-        if together:
-            result.append(together)
-            together = ()
-        result.append((name,))
-    return [*result, together] if together else result
+    while left:
+        stage: list[str] = []
+        for name, upstream in left.items():
+            alike = not stage or partition_keys(study, name) == partition_keys(study, stage[0])
+            if alike and not (left.keys() - stage) & set(upstream):
+                stage.append(name)
+        result.append(tuple(stage))
+        left = {name: upstream for name, upstream in left.items() if name not in stage}
+    return result
 
 
 def bring_up_to_date(
@@ -130,20 +131,21 @@ def _todo(
         if needed:
             yield needed, []
         return
-    (state,) = states
-    todo = {part.partition for part in state.todo}
-    ranges: list[list[str]] = []
-    previous_wanted = False
-    for part in state.partitions:
-        wanted = part.partition in todo
-        if wanted:
-            assert part.partition is not None
-            if not previous_wanted:
-                ranges.append([])
-            ranges[-1].append(part.partition)
-        previous_wanted = wanted
-    for keys in ranges:
-        yield [state.name], keys
+    wanted = [[part.partition for part in state.todo] for state in states]
+    if all(partitions == wanted[0] for partitions in wanted):
+        for keys in _ranges(partition_keys(study, stage[0]), wanted[0]):
+            yield list(stage), keys
+        return
+    for name in stage:  # what an earlier one has changed is known when it has run
+        (state,) = study_state(study, definitions, instance, [name])
+        for keys in _ranges(partition_keys(study, name), [part.partition for part in state.todo]):
+            yield [name], keys
+
+
+def _ranges(partitions: Sequence[str | None], wanted: Sequence[str | None]) -> list[list[str]]:
+    """The wanted ones of all partitions, by gapless ranges."""
+    found = itertools.groupby(partitions, key=set(wanted).__contains__)
+    return [[str(key) for key in keys] for is_wanted, keys in found if is_wanted]
 
 
 def _below(study: Study, name: str, above: set[str]) -> bool:
