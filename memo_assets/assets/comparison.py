@@ -150,12 +150,11 @@ def figure_key(name: str) -> dg.AssetKey:
 
 
 def _content(studies: Sequence[Study], layout: Layout) -> "ComparisonContent":
-    import plotly.io
-
     from memo_assets.analysis import comparison as analysis
     from memo_assets.analysis.evaluation import TPR_OBJECTIVE
     from memo_assets.analysis.published import SOURCE
     from memo_assets.figures.comparison_report import ComparisonContent
+    from memo_assets.store.files import read_json
     from memo_assets.store.tables import reading
 
     with reading() as connection:
@@ -168,7 +167,7 @@ def _content(studies: Sequence[Study], layout: Layout) -> "ComparisonContent":
             rules=analysis.default_rules(compared),
             layers=analysis.best_layers(compared),
             figures=[
-                (heading, FIGURES[name], plotly.io.from_json(layout.figure(name, "json").read_text("utf-8")))
+                (heading, FIGURES[name], read_json(layout.figure(name, "json")))
                 for name, heading in HEADINGS.items()
             ],
             tpr=TPR_OBJECTIVE,

@@ -42,13 +42,13 @@ def build(study: Study) -> list[dg.AssetsDefinition]:
 
 
 def _content(connection, study: Study, layout: Layout):
-    import plotly.io
     import yaml
 
     from memo_assets.analysis.evaluation import TPR_OBJECTIVE
     from memo_assets.analysis.facts import at_risk, facts, results
     from memo_assets.analysis.frames import Subject, training_curves
     from memo_assets.figures.report import ReportContent, Summary
+    from memo_assets.store.files import read_json
 
     subject = Subject(connection, study, study.shadows.audited[0])
     known, table = facts(subject), results(subject)
@@ -59,7 +59,7 @@ def _content(connection, study: Study, layout: Layout):
     elif not study.is_language:
         risky = risky.drop(columns="text").assign(image=_pictures(layout, risky["sample_id"].tolist()))
     figures = [
-        (entry.heading, entry.text, plotly.io.from_json(layout.figure(entry.name, "json").read_text("utf-8")))
+        (entry.heading, entry.text, read_json(layout.figure(entry.name, "json")))
         for entry in figures_of(study)
     ]
     curves = training_curves(subject).pivot_table(

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from memo_assets.figures.epoch_axis import epoch_text
 from memo_assets.figures.frames import require_columns
 from memo_assets.figures.page import page_html
+from memo_assets.figures.render import Drawing
 from memo_assets.figures.report_tables import NONE, Cell, Column, Table, fixed, number
 from memo_assets.figures.theme import predictor_label
 
@@ -37,7 +37,7 @@ class ComparisonContent:
     mean_fprs: pd.DataFrame
     rules: pd.DataFrame
     layers: pd.DataFrame
-    figures: Sequence[tuple[str, str, go.Figure]]
+    figures: Sequence[tuple[str, str, Drawing]]
     tpr: float
     source: str
 

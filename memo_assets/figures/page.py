@@ -2,16 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
 
-import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from memo_assets.figures.render import figure_div
+from memo_assets.figures.render import Drawing, figure_div
 
 
-def page_html(template: str, *, figures: Sequence[tuple[str, str, go.Figure]], **values: object) -> str:
+def page_html(template: str, *, figures: Sequence[tuple[str, str, Drawing]], **values: object) -> str:
     """One HTML page, about 5 MB, that needs no network: plotly.js is in it once.
 
     Args:
@@ -33,8 +31,9 @@ def page_html(template: str, *, figures: Sequence[tuple[str, str, go.Figure]], *
     return environment.get_template(template).render(figures=blocks, plotlyjs=get_plotlyjs(), **values)
 
 
-def _untitled(figure: go.Figure) -> go.Figure:
+def _untitled(figure: Drawing) -> Drawing:
     """A copy without title, which the page prints itself; the subtitle stays with the page's sentence."""
-    copy = go.Figure(figure)
-    top = 64 if any(note.yanchor == "bottom" for note in cast("Any", figure.layout).annotations) else 40
-    return copy.update_layout(title=None, margin_t=top)
+    drawing = figure if isinstance(figure, dict) else figure.to_dict()
+    layout = {name: value for name, value in drawing["layout"].items() if name != "title"}
+    top = 64 if any(note.get("yanchor") == "bottom" for note in layout.get("annotations", ())) else 40
+    return {**drawing, "layout": {**layout, "margin": {**layout.get("margin", {}), "t": top}}}

@@ -74,7 +74,7 @@ def _plotly_js() -> bytes:
     return get_plotlyjs().encode()
 
 
-def figure_div(figure: go.Figure, div_id: str | None = None) -> str:
+def figure_div(figure: Drawing, div_id: str | None = None) -> str:
     """The figure as a fragment of a page that already has plotly.js.
 
     Args:
@@ -83,13 +83,16 @@ def figure_div(figure: go.Figure, div_id: str | None = None) -> str:
             figure gives the same text.
     """
     if div_id is None:
-        div_id = "figure-" + hashlib.sha256(str(figure.to_json()).encode()).hexdigest()[:16]
-    return figure.to_html(
+        text = str(plotly.io.to_json(figure, validate=False))
+        div_id = "figure-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+    return plotly.io.to_html(
+        figure,
         config=_CONFIG,
         full_html=False,
         include_plotlyjs=False,
         div_id=div_id,
         default_height=f"{PNG_HEIGHT}px",
+        validate=False,
     )
 
 

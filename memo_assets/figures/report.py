@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from memo_assets.figures.epoch_axis import epoch_text
 from memo_assets.figures.page import page_html
+from memo_assets.figures.render import Drawing
 from memo_assets.figures.report_tables import (
     NONE,
     Table,
@@ -80,7 +80,7 @@ class ReportContent:
     title: str
     description: str
     summary: Summary
-    figures: Sequence[tuple[str, str, go.Figure]]
+    figures: Sequence[tuple[str, str, Drawing]]
     training_facts: pd.DataFrame
     evaluation: pd.DataFrame
     at_risk: pd.DataFrame
