@@ -9,7 +9,7 @@ import itertools
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Protocol, get_args
 
 import dagster as dg
 
@@ -19,12 +19,12 @@ from memo_assets.assets.check_records import unproven
 from memo_assets.assets.source import observe
 from memo_assets.assets.spec import asset_key
 from memo_assets.compute.outcomes import Watcher as TaskWatcher
-from memo_assets.config import Study
+from memo_assets.config import GpuStep, Study
 from memo_assets.config.base import COMPARISON
 from memo_assets.failures import step_failure
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
-from memo_assets.status import partition_keys, study_state
+from memo_assets.status import STALE, partition_keys, study_state
 from memo_assets.store.spare import copying_ahead
 
 _START_TAG, _END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -124,22 +124,30 @@ def _todo(
     study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: tuple[str, ...]
 ) -> Iterator[tuple[list[str], list[str]]]:
     """Runs of a stage: names of assets, and one gapless range of partitions (empty: none)."""
-    states = study_state(study, definitions, instance, list(stage))
-    stale = [state.name for state in states if state.todo]
-    if partition_keys(study, stage[0]) == [None]:
-        needed = [name for name in stage if name in stale or _below(study, name, set(stale))]
-        if needed:
-            yield needed, []
-        return
-    wanted = [[part.partition for part in state.todo] for state in states]
-    if all(partitions == wanted[0] for partitions in wanted):
-        for keys in _ranges(partition_keys(study, stage[0]), wanted[0]):
-            yield list(stage), keys
-        return
-    for name in stage:  # what an earlier one has changed is known when it has run
-        (state,) = study_state(study, definitions, instance, [name])
-        for keys in _ranges(partition_keys(study, name), [part.partition for part in state.todo]):
-            yield [name], keys
+    states = [state for state in study_state(study, definitions, instance, list(stage)) if state.todo]
+    names = [state.name for state in states]
+    needed = [name for name in stage if name in names or _below(study, name, set(names))]
+    is_new = needed == names and all(part.state != STALE for state in states for part in state.todo)
+    parts, wanted = _cut(study, stage), {tuple(part.partition for part in state.todo) for state in states}
+    if len(parts) > 1 and not (is_new and len(wanted) <= 1):
+        # An asset may turn out to be fresh when what is above it has been done again.
+        for part in parts:
+            yield from _todo(study, definitions, instance, part)
+    elif needed and partition_keys(study, stage[0]) == [None]:
+        yield needed, []
+    elif needed:
+        for keys in _ranges(partition_keys(study, stage[0]), wanted.pop()):
+            yield needed, keys
+
+
+def _cut(study: Study, stage: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """A stage in parts that are planned one after another: by asset with partitions, else before every GPU-bound asset."""
+    parts: list[tuple[str, ...]] = []
+    for name in stage:
+        if not parts or partition_keys(study, name) != [None] or name in get_args(GpuStep):
+            parts.append(())
+        parts[-1] += (name,)
+    return parts
 
 
 def _ranges(partitions: Sequence[str | None], wanted: Sequence[str | None]) -> list[list[str]]:

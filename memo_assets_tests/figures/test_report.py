@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import io
+import json
 import re
 
 import numpy as np
@@ -109,7 +110,14 @@ def test_figures_stand_in_order_without_their_own_title(page):
     assert 'id="figure-2"' in text
     assert "Up is good." in text
     assert "Own title" not in text
-    assert layout_of(CONTENT.figures[0][2]).title.text == "Own title"
+    assert layout_of(go.Figure(CONTENT.figures[0][2])).title.text == "Own title"
+
+
+def test_figures_as_they_were_written_give_the_same_page(page):
+    written = [
+        (title, text, json.loads(str(go.Figure(figure).to_json()))) for title, text, figure in CONTENT.figures
+    ]
+    assert report_html(dataclasses.replace(CONTENT, figures=written)) == page
 
 
 def test_evaluation_is_sorted_and_aligned(page):

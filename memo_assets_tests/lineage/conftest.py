@@ -60,3 +60,17 @@ def study(folder: Path) -> Study:
 def instance(folder: Path) -> Iterator[dg.DagsterInstance]:
     with open_instance() as opened:
         yield opened
+
+
+@pytest.fixture
+def new(tmp_path: Path) -> Study:
+    """A study of which nothing was made yet, on a table of its own."""
+    write_study(tmp_path, attributes(tmp_path))
+    return load_study(tmp_path)
+
+
+@pytest.fixture
+def empty(warehouse: Path) -> Iterator[dg.DagsterInstance]:
+    """A record in which nothing was made yet."""
+    with open_instance() as opened:
+        yield opened

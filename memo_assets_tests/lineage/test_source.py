@@ -1,6 +1,5 @@
 """The source of a study: observed by itself, recorded by what reads it, and what changed in it is followed."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -12,29 +11,14 @@ from memo_assets.data import items
 from memo_assets.data.origin import origin
 from memo_assets.definitions import build_defs
 from memo_assets.graph import code_versions, steps
-from memo_assets.instance import open_instance
 from memo_assets.pipeline import RunFailed, stages
-from memo_assets.study import load_study
 from memo_assets_tests.command_line import memo
-from memo_assets_tests.lineage.cheap import Words, attributes, materialize, run, state_of, write_rows
-from memo_assets_tests.studies import DIGITS, write_study
+from memo_assets_tests.lineage.cheap import Words, materialize, run, state_of, write_rows
+from memo_assets_tests.studies import DIGITS
 from memo_assets_tests.studies import study as make
 
 BOTH = [("raw_dataset", None), ("samples", None)]
 CHANGED = ("stale", "source has a new data version")
-
-
-@pytest.fixture
-def new(tmp_path: Path) -> Study:
-    """A study of which nothing was made yet, on a table of its own."""
-    write_study(tmp_path, attributes(tmp_path))
-    return load_study(tmp_path)
-
-
-@pytest.fixture
-def empty(warehouse: Path) -> Iterator[dg.DagsterInstance]:
-    with open_instance() as opened:
-        yield opened
 
 
 def version_of(study: Study) -> str:
