@@ -24,7 +24,7 @@ from memo_assets.config.base import COMPARISON
 from memo_assets.failures import step_failure
 from memo_assets.graph import FIGURES, steps
 from memo_assets.instance import end_dead_runs, process_tag
-from memo_assets.status import STALE, partition_keys, study_state
+from memo_assets.status import MISSING, partition_keys, study_state
 from memo_assets.store.spare import copying_ahead
 
 _START_TAG, _END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
@@ -95,7 +95,7 @@ def bring_up_to_date(
     there = definitions.resolve_asset_graph().asset_check_keys
     unseen = observe(study, instance)
     with _garbage_of_runs_alone(), copying_ahead():
-        for stage in stages(study):
+        for stage in _stages_now(study, definitions, instance):
             for names, partitions in _todo(study, definitions, instance, stage):
                 if unseen and "raw_dataset" in names:
                     raise RunFailed(f"{study.name}/raw_dataset: {unseen}")
@@ -120,34 +120,45 @@ def _garbage_of_runs_alone() -> Iterator[None]:
         gc.unfreeze()
 
 
-def _todo(
-    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: tuple[str, ...]
-) -> Iterator[tuple[list[str], list[str]]]:
-    """Runs of a stage: names of assets, and one gapless range of partitions (empty: none)."""
-    states = [state for state in study_state(study, definitions, instance, list(stage)) if state.todo]
-    names = [state.name for state in states]
-    needed = [name for name in stage if name in names or _below(study, name, set(names))]
-    is_new = needed == names and all(part.state != STALE for state in states for part in state.todo)
-    parts, wanted = _cut(study, stage), {tuple(part.partition for part in state.todo) for state in states}
-    if len(parts) > 1 and not (is_new and len(wanted) <= 1):
-        # An asset may turn out to be fresh when what is above it has been done again.
-        for part in parts:
-            yield from _todo(study, definitions, instance, part)
-    elif needed and partition_keys(study, stage[0]) == [None]:
-        yield needed, []
-    elif needed:
-        for keys in _ranges(partition_keys(study, stage[0]), wanted.pop()):
-            yield needed, keys
+def _stages_now(
+    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance
+) -> Iterator[tuple[str, ...]]:
+    """The stages, each looked at when it comes: one of which something is there in parts, planned one after another.
+
+    For what is there may turn out to be fresh when what is above it has been done again, and has to be sound before more is
+    built on it.
+    """
+    for stage in stages(study):
+        parts = _cut(study, stage)
+        if len(parts) > 1:
+            states = study_state(study, definitions, instance, list(stage))
+            if all(part.state == MISSING for state in states for part in state.partitions):
+                parts = [stage]
+        yield from parts
 
 
 def _cut(study: Study, stage: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """A stage in parts that are planned one after another: by asset with partitions, else before every GPU-bound asset."""
+    """A stage in parts: an asset with partitions alone, others together but for a GPU-bound asset and what follows it."""
     parts: list[tuple[str, ...]] = []
     for name in stage:
         if not parts or partition_keys(study, name) != [None] or name in get_args(GpuStep):
             parts.append(())
         parts[-1] += (name,)
     return parts
+
+
+def _todo(
+    study: Study, definitions: dg.Definitions, instance: dg.DagsterInstance, stage: tuple[str, ...]
+) -> Iterator[tuple[list[str], list[str]]]:
+    """Runs of a stage: names of assets, and one gapless range of partitions (empty: none)."""
+    states = study_state(study, definitions, instance, list(stage))
+    todo = [state.name for state in states if state.todo]
+    needed = [name for name in stage if name in todo or _below(study, name, set(todo))]
+    if needed and partition_keys(study, stage[0]) == [None]:
+        yield needed, []
+    elif needed:
+        for keys in _ranges(partition_keys(study, stage[0]), [part.partition for part in states[0].todo]):
+            yield needed, keys
 
 
 def _ranges(partitions: Sequence[str | None], wanted: Sequence[str | None]) -> list[list[str]]:
