@@ -56,6 +56,7 @@ def read_block(seeds: Sequence[int], logits: Sequence[Path], masks: Sequence[Pat
     """
     keys_rise = True
     asked: dict[float, tuple[np.ndarray, list[np.ndarray], list[np.ndarray]]] = {}
+    first_path: dict[float, Path] = {}
     for seed, path, mask in zip(seeds, logits, masks, strict=True):
         (trained,) = _columns(mask, "sample_id")
         seeds_of_rows, epochs, sample_ids, gaps = _columns(
@@ -72,9 +73,10 @@ def read_block(seeds: Sequence[int], logits: Sequence[Path], masks: Sequence[Pat
             keys_rise &= epoch > before
             before = epoch
             of_first, of_models, members = asked.setdefault(epoch, (ids, [], []))
+            other = first_path.setdefault(epoch, path)
             if not np.array_equal(ids, of_first):
                 raise WarehouseError(
-                    f"{path} holds other samples at epoch {epoch:g} than {logits[0]}: materialize logits of both seeds again"
+                    f"{path} holds other samples at epoch {epoch:g} than {other}: materialize logits of both seeds again"
                 )
             of_models.append(gaps[start:stop])
             members.append(inside)

@@ -184,6 +184,15 @@ def test_models_with_other_samples_are_named_and_change_nothing(layout: Layout) 
     assert scores(0) == before
 
 
+def test_the_first_model_of_a_checkpoint_is_the_one_named(layout: Layout) -> None:
+    gaps, inside = made()
+    write(layout, 0, gaps[0], inside[0])
+    write(layout, 1, np.concatenate([gaps[1], gaps[1, :1]]), inside[1], (*EPOCHS, 3.0))
+    write(layout, 2, gaps[2, :1, :-1], inside[2, :-1], (3.0,))
+    with pytest.raises(WarehouseError, match=re.escape(f"at epoch 3 than {layout.logits(1)}: ")):
+        load(layout, range(3))
+
+
 @pytest.mark.parametrize("seeds", [[], [0, 2], [1, 0], [0, 0]])
 def test_seeds_that_are_no_block_are_refused(layout: Layout, seeds: list[int]) -> None:
     with pytest.raises(
