@@ -30,9 +30,9 @@ def label_stability(connection: duckdb.DuckDBPyConnection, study: Study) -> pd.D
         One row per target, comparison, number of shadow models and draw; none with fewer than five models.
     """
     outputs = attack_outputs(connection, study, study.training.checkpoints[-1])
-    if study.labels.attack != "loo_lira":
-        outputs = replace(outputs, query_gaps=None)  # they are large, and no other attack reads them
     attack, rule = ATTACKS[study.labels.attack], label_rule(study)
+    if not attack.reads_queries:
+        outputs = replace(outputs, query_gaps=None)
     frames = [pd.DataFrame(columns=_COLUMNS)]
     for target in study.shadows.audited:
         member = outputs.in_train[target]

@@ -105,12 +105,14 @@ class Attack:
         meaning: one sentence.
         over_samples: what scores need to know of all samples, from the outputs on all of them and the target's row; None
             where that is nothing.
+        reads_queries: whether it reads the gaps on augmented queries, which are large.
     """
 
     score: Callable[[OfSamples, int, Any], np.ndarray]
     without_evidence: float | None
     meaning: str
     over_samples: Callable[[Outputs, int], Any] | None = None
+    reads_queries: bool = False
 
     def scores(self, outputs: Outputs, target: int) -> np.ndarray:
         """Scores [N] of the target's training samples, nan elsewhere.
@@ -205,7 +207,10 @@ ATTACKS: dict[str, Attack] = {
         over_samples=lambda o, t: population_ratios(o.population_losses, t, online=False),
     ),
     "loo_lira": Attack(
-        _loo_of, 0.0, "Log-LiRA, leave one out, averaged over augmented queries, with unbiased variance."
+        _loo_of,
+        0.0,
+        "Log-LiRA, leave one out, averaged over augmented queries, with unbiased variance.",
+        reads_queries=True,
     ),
 }
 """All attacks by name; what they read are the same logits, losses and split masks."""

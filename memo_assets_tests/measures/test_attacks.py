@@ -274,3 +274,18 @@ class TestAllAttacks:
         outputs.in_train[3] = False
         with pytest.raises(ValueError, match="target model 3 was trained on none"):
             scores_of(list(ATTACKS.values()), outputs, [0, 3])
+
+
+@pytest.mark.parametrize("name", list(ATTACKS))
+def test_an_attack_that_reads_no_queries_scores_the_same_without_them(name: str) -> None:
+    rng = np.random.default_rng(7)
+    gaps, losses = rng.normal(size=(2, 12, 30)).astype(np.float32)
+    outputs = Outputs(
+        gaps,
+        np.abs(losses),
+        np.abs(rng.normal(size=(12, 9))).astype(np.float32),
+        rng.random((12, 30)) < 0.5,
+        rng.normal(size=(12, 30, 3)).astype(np.float32),
+    )
+    scored = [ATTACKS[name].scores(of, 0) for of in (outputs, replace(outputs, query_gaps=None))]
+    assert ATTACKS[name].reads_queries != np.array_equal(*scored, equal_nan=True)
