@@ -6,7 +6,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from memo_assets.figures.render import Drawing, figure_div
+from memo_assets.figures.render import Drawing, as_dict, figure_div
 
 
 def page_html(template: str, *, figures: Sequence[tuple[str, str, Drawing]], **values: object) -> str:
@@ -33,7 +33,7 @@ def page_html(template: str, *, figures: Sequence[tuple[str, str, Drawing]], **v
 
 def _untitled(figure: Drawing) -> Drawing:
     """A copy without title, which the page prints itself; the subtitle stays with the page's sentence."""
-    drawing = figure if isinstance(figure, dict) else figure.to_dict()
+    drawing = as_dict(figure)
     layout = {name: value for name, value in drawing["layout"].items() if name != "title"}
     top = 64 if any(note.get("yanchor") == "bottom" for note in layout.get("annotations", ())) else 40
     return {**drawing, "layout": {**layout, "margin": {**layout.get("margin", {}), "t": top}}}

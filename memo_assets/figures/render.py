@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import plotly.graph_objects as go
 import plotly.io
@@ -49,6 +49,11 @@ Drawing = go.Figure | dict[str, Any]
 
 class BrowserMissing(RuntimeError):  # noqa: N818 (the sentence that users read ends in "missing")
     """No browser that could draw a PNG was found, or the one found does not start."""
+
+
+def as_dict(figure: Drawing) -> dict[str, Any]:
+    """The dict of a figure, which may be that already."""
+    return figure if isinstance(figure, dict) else figure.to_dict()
 
 
 def figure_html(figure: Drawing) -> bytes:
@@ -207,8 +212,7 @@ async def _started(browser: str) -> AsyncIterator["Kaleido"]:
 
 
 async def _drawn(kaleido: "Kaleido", figure: Drawing) -> bytes:
-    is_made = isinstance(figure, dict)
-    height = (figure["layout"].get("height") if is_made else cast("Any", figure.layout).height) or PNG_HEIGHT
+    height = as_dict(figure)["layout"].get("height") or PNG_HEIGHT
     with _explained():
         return await kaleido.calc_fig(
             figure, opts={"format": "png", "width": PNG_WIDTH, "height": height, "scale": PNG_SCALE}

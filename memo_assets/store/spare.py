@@ -133,9 +133,8 @@ class _Spare:
             # Others need space too. What is lacking for the warehouse itself is told when it is copied for its change.
             if shutil.disk_usage(self._path.parent).free < 2 * found.st_size:
                 return
-            self._unwanted.wait(
-                _TICK
-            )  # a change during the copying has another time than the last one before it
+            # A change during the copying then has another time than the last one before it.
+            self._unwanted.wait(_TICK)
             chunk = memoryview(bytearray(_CHUNK))
             with self._copy.open("xb") as copy:
                 while not self._unwanted.is_set() and (size := self._source.readinto(chunk)):
