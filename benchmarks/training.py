@@ -286,7 +286,7 @@ def main() -> None:
         if {"large", "forward"} & set(wanted):
             large = subject("smollm2_cities", folder)
         if "large" in wanted:
-            packs = {1: None, 4: None, 8: (2.5, 15)}
+            packs = dict.fromkeys((1, 4, 8), (2.5, 15))
             write(
                 "training_smollm2",
                 trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(6, 8, 1)),

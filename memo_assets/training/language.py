@@ -3,9 +3,9 @@
 What belongs here: batches of tokens, the pass through the model, losses and option logits. What does not: the
 adapters (`models`), how text becomes tokens (`data`), the loop (`loop`).
 
-Samples are padded on the right without an attention mask: a causal model never looks ahead, so what follows the last
-token of a sample cannot change it. What need not see other positions runs on those that predict the answer only.
-What all samples of a batch begin with is read once per model, in training without dropout too (`beginnings`).
+Samples are read without padding, and what all of a batch begin with once per model (`reading`); with dropout, with the
+loss of the whole text, and where a model does not allow it they are padded on the right, which needs no mask in a causal
+model. What need not see other positions runs on those that predict the answer only.
 
 An answer of several tokens is given to the model up to its last token but one, and its log-probability is the sum over
 its tokens. Predicting so takes one pass over the samples for every option that has more than one token.
@@ -27,9 +27,9 @@ from memo_assets.config import Elr, Lora
 from memo_assets.data.tokens import TokenizedSamples
 from memo_assets.models.packed_lora import pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
-from memo_assets.training.beginnings import Layout, attending, can_share
 from memo_assets.training.early_learning import EarlyLearning
 from memo_assets.training.positions import CHECKED, at, only, output_module
+from memo_assets.training.reading import Joined, Layout, Padded, attending, can_join, common_beginning
 from memo_assets.training.state import content_hash
 from memo_assets.training.task import Prediction
 
@@ -233,17 +233,16 @@ class LanguageTask:
         """Float32 logits [K, b, M, V] that predict the answers [K, b, M] of rows [K, b], and hidden states, L times [K, b, d].
 
         Hidden states are those that predict the first token of the answer. Where an answer has fewer than M tokens the
-        logits mean nothing. What all rows begin with is read once per model.
+        logits mean nothing.
         """
         ids, _ = self._texts(rows, answers)
-        layout = Layout(*rows.shape, begun=self._common_beginning(rows, ids.shape[1]), length=ids.shape[1])
+        layout = self._layout(rows, answers)
         last = self.lengths[rows.ravel()] - 1
-        places = np.minimum(last[:, None] + np.arange(answers.shape[2]), layout.length - 1)
-        where = layout.where(self._on_device(places))
+        where = self._on_device(layout.where(last[:, None] + np.arange(answers.shape[2])))
         cut = answers.shape[2] == 1 and self._model.config.model_type in CHECKED
         with attending(self._model, layout), only(self._model, where, last_block=cut):
             output = self._model(
-                input_ids=layout.tokens(ids),
+                input_ids=self._on_device(layout.tokens(ids)),
                 use_cache=False,
                 output_hidden_states=hidden,
                 **layout.arguments(self._device),
@@ -259,23 +258,19 @@ class LanguageTask:
     def _text_logits(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
         """Float32 logits [K, b, T, V] at every position of rows [K, b], and the tokens there [K, b, T] to predict."""
         ids, targets = self._texts(rows, answers)
-        logits = self._model(input_ids=ids, use_cache=False).logits.float()
-        return logits.view(*rows.shape, *logits.shape[1:]), targets.view(*rows.shape, -1)
+        logits = self._model(input_ids=self._on_device(ids), use_cache=False).logits.float()
+        return logits.view(*rows.shape, *logits.shape[1:]), self._on_device(targets).view(*rows.shape, -1)
 
-    def _common_beginning(self, rows: np.ndarray, length: int) -> int:
-        """How many tokens all samples of rows [K, b], of `length` tokens at most, begin with; the last of a context left out.
+    def _layout(self, rows: np.ndarray, answers: np.ndarray) -> Layout:
+        """How rows [K, b] with their answers [K, b, M] are read."""
+        lengths = self.lengths[rows] + (answers != _NONE).sum(axis=2) - 1
+        # Dropout draws for each padded sample; of a sample alone nothing is saved.
+        if rows.shape[1] < 2 or self._pack.dropout.active or not can_join(self._model, int(lengths.max())):
+            return Padded(lengths)
+        begun = common_beginning(self._ids, self._offsets, rows.ravel())
+        return Joined(lengths, begun) if begun or lengths.min() < lengths.max() else Padded(lengths)
 
-        0 where nothing is gained or nothing may be shared: one sample a model, dropout, which draws for each sample.
-        """
-        if rows.shape[1] < 2 or self._pack.dropout.active or not can_share(self._model, length):
-            return 0
-        rows = rows.ravel()
-        longest = int(self.lengths[rows].min()) - 1
-        ids = self._ids[self._offsets[rows][:, None] + np.arange(longest)]
-        differs = (ids != ids[0]).any(axis=0)
-        return int(differs.argmax()) if differs.any() else longest
-
-    def _texts(self, rows: np.ndarray, answers: np.ndarray) -> tuple[Tensor, Tensor]:
+    def _texts(self, rows: np.ndarray, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What rows [K, b] with their answers [K, b, M] give the model to read, and what comes next, both [K * b, T].
 
         The last token of an answer is not read. Beyond a text are zeros to read and `_NONE` to come.
@@ -290,7 +285,7 @@ class LanguageTask:
         )
         texts = np.where(columns < ends, context, answer).astype(np.int64)
         targets = texts[:, 1:]
-        return self._on_device(np.where(targets == _NONE, 0, texts[:, :-1])), self._on_device(targets)
+        return np.where(targets == _NONE, 0, texts[:, :-1]), targets
 
     def _on_device(self, values: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._device)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 # Architectures checked for two ways to save work: their last block may run on the answer's position alone but for its
-# keys and values (see `only`), and a common beginning may be read once (`beginnings`).
+# keys and values (see `only`), and several samples may be read in one row (`reading`).
 CHECKED = ("llama", "mistral", "gemma", "qwen2", "qwen3")
 
 

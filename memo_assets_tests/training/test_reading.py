@@ -1,4 +1,4 @@
-"""What the samples of a batch begin with, read once for each model: the same numbers as sample by sample, fewer tokens."""
+"""Samples joined in rows, with what they begin with once: the same numbers as sample by sample, fewer tokens."""
 
 import dataclasses
 
@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 from transformers import PreTrainedModel
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from memo_assets.config import Lora
 from memo_assets.data.tokens import TokenizedSamples
-from memo_assets.training.beginnings import Layout
 from memo_assets.training.language import LanguageTask
 from memo_assets.training.positions import CHECKED
+from memo_assets.training.reading import Joined, Padded, _with_grouped_keys
 
 from . import long_options, perturbed, random_samples, small_model
 
@@ -54,14 +55,27 @@ def _gradients(task: LanguageTask, rows: np.ndarray) -> tuple[torch.Tensor, dict
     return losses.detach(), found
 
 
+def _check_one_by_one(task: LanguageTask, losses: torch.Tensor, gradients: dict[str, torch.Tensor]) -> None:
+    """Losses and gradients of `ROWS` are those of passes over one sample a model."""
+    summed = {name: torch.zeros_like(gradient) for name, gradient in gradients.items()}
+    for place in range(ROWS.shape[1]):
+        alone, own = _gradients(task, ROWS[:, place : place + 1])
+        torch.testing.assert_close(losses[:, place], alone[:, 0])
+        for name, gradient in own.items():
+            summed[name] += gradient
+    for name, gradient in gradients.items():
+        assert gradient.abs().max() > 1e-3
+        torch.testing.assert_close(gradient, summed[name], atol=2e-5, rtol=1e-4, msg=name)
+
+
 @pytest.mark.parametrize("model_type", CHECKED)
 def test_predictions_are_those_of_the_samples_alone(model_type: str) -> None:
     samples = _alike(random_samples())
     task = _task(small_model(model_type), samples)
     read = _read(task)
     together = task.predict(np.arange(12), hidden=True)
-    longest = int(samples.lengths[:12].max())
-    assert read == [(3, BEGINNING + 12 * (longest - BEGINNING))]
+    assert len(set(samples.lengths[:12])) > 1
+    assert read == [(3, BEGINNING + int((samples.lengths[:12] - BEGINNING).sum()))]
     for row in range(12):
         alone = task.predict(np.array([row]), hidden=True)
         assert together.hidden is not None
@@ -81,15 +95,7 @@ def test_losses_and_gradients_of_training_are_those_of_the_samples_one_by_one(
     losses, gradients = _gradients(task, ROWS)
     assert len(read) == 1
     assert read[0][0] == 3  # a row for each model
-    summed = {name: torch.zeros_like(gradient) for name, gradient in gradients.items()}
-    for place in range(ROWS.shape[1]):
-        alone, own = _gradients(task, ROWS[:, place : place + 1])
-        torch.testing.assert_close(losses[:, place], alone[:, 0])
-        for name, gradient in own.items():
-            summed[name] += gradient
-    for name, gradient in gradients.items():
-        assert gradient.abs().max() > 1e-3
-        torch.testing.assert_close(gradient, summed[name], atol=2e-5, rtol=1e-4, msg=name)
+    _check_one_by_one(task, losses, gradients)
 
 
 def test_texts_that_are_one_another_up_to_the_last_token_share_all_but_that() -> None:
@@ -146,16 +152,65 @@ def _fail(_module: object, _args: object) -> None:
     raise RuntimeError("told to fail")
 
 
-def test_layout_by_hand() -> None:
-    layout = Layout(n_models=2, n_rows=2, begun=1, length=3)
-    ids = torch.tensor([[9, 1, 2], [9, 3, 4], [9, 5, 6], [9, 7, 8]])
-    assert layout.tokens(ids).tolist() == [[9, 1, 2, 3, 4], [9, 5, 6, 7, 8]]
-    where = layout.where(torch.tensor([[2], [1], [1], [2]]))
-    assert layout.tokens(ids).flatten()[where].tolist() == [[2], [3], [5], [8]]
+def test_samples_without_a_common_beginning_are_joined_too() -> None:
+    samples = random_samples()
+    assert len(set(samples.ids[samples.offsets[ROWS]].ravel())) > 1
+    task = _task(small_model("llama"), samples)
+    read = _read(task)
+    losses, gradients = _gradients(task, ROWS)
+    assert read == [(3, int(samples.lengths[ROWS].sum(axis=1).max()))]
+    _check_one_by_one(task, losses, gradients)
+
+
+def test_samples_of_one_length_without_a_common_beginning_are_read_as_they_are() -> None:
+    samples = random_samples()
+    alike = np.flatnonzero(samples.lengths == samples.lengths[0])[:3]
+    assert len(alike) == 3
+    task = _task(small_model("llama"), samples)
+    read = _read(task)
+    task.losses(np.tile(alike, (3, 1)), 0)
+    assert read == [(9, int(samples.lengths[0]))]
+
+
+def test_joined_rows_by_hand() -> None:
+    layout = Joined(np.array([[3, 2], [2, 2]]), begun=1)
+    ids = np.array([[9, 1, 2], [9, 3, 0], [8, 5, 0], [8, 7, 0]])
+    assert layout.tokens(ids).tolist() == [[9, 1, 2, 3], [8, 5, 7, 0]]
+    where = layout.where(np.array([[1, 2, 3], [1, 2, 3], [1, 1, 1], [1, 2, 3]]))
+    assert where.tolist() == [[1, 2, 2], [3, 3, 3], [5, 5, 5], [6, 6, 6]]
     told = layout.arguments(torch.device("cpu"))
-    assert told["position_ids"].tolist() == [[0, 1, 2, 1, 2]]
+    assert told["position_ids"].tolist() == [[0, 1, 2, 1], [0, 1, 1, 0]]
     assert told["attention_mask"][0, 0].tolist() == [[True, True, False], [True, True, True]]
-    whole = Layout(n_models=2, n_rows=2, begun=0, length=3)
-    assert torch.equal(whole.tokens(ids), ids)
-    assert whole.where(torch.tensor([[2], [1], [1], [2]])).tolist() == [[2], [4], [7], [11]]
-    assert whole.arguments(torch.device("cpu")) == {}
+    slots = told["slots"]
+    assert (slots.begun, slots.n_rows) == (1, 2)
+    assert slots.token_of_slot.tolist() == [1, 2, 3, 3, 5, 5, 6, 6]
+    assert slots.slot_of_token.tolist() == [0, 1, 2, 4, 6, 0]
+
+
+def test_padded_rows_by_hand() -> None:
+    layout = Padded(np.array([[3, 2], [2, 2]]))
+    ids = np.array([[9, 1, 2], [9, 3, 0], [8, 5, 0], [8, 7, 0]])
+    assert layout.tokens(ids) is ids
+    assert layout.where(np.array([[2], [1], [1], [2]])).tolist() == [[2], [4], [7], [10]]
+    assert layout.arguments(torch.device("cpu")) == {}
+
+
+@pytest.mark.parametrize("n_query", [1, 4, 5])
+@pytest.mark.parametrize("is_masked", [True, False], ids=["masked", "causal"])
+def test_attention_on_a_cpu_is_that_of_the_library(n_query: int, *, is_masked: bool) -> None:
+    keys = 7 if is_masked else n_query
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(3, 6, n_query, 8, generator=generator)
+    key, value = torch.randn(2, 3, 2, keys, 8, generator=generator)
+    mask = torch.arange(keys) <= torch.arange(keys - n_query, keys)[:, None] if is_masked else None
+    given = (_Grouped(), query, key, value, None if mask is None else mask[None, None])
+    found, _ = _with_grouped_keys(*given, scaling=0.3, dropout=0.0)
+    expected, _ = sdpa_attention_forward(*given, scaling=0.3, dropout=0.0)
+    torch.testing.assert_close(found, expected)
+
+
+class _Grouped(torch.nn.Module):
+    """What attention asks of its module."""
+
+    num_key_value_groups = 3
+    is_causal = True
