@@ -4,9 +4,10 @@
 
 Training: samples a CPU second of K adapters in one pack, batches of 16 each, beside `transformers.Trainer` with a peft
 adapter, in batches of 16 padded to the longest of each, and in batches of 2 with two passes a step padded to 512 tokens.
-Both learn the answer alone, in float32, on one thread. Set-up and the first steps are not counted: in a virtual machine
-memory costs most when it is touched for the first time, and a run has hundreds of steps. Batches padded to one length
-need the same memory in each step, so one of them is enough.
+Both learn the answer alone, in float32, on one thread, and the same samples: one epoch is timed, whose batches have all
+lengths that there are. Set-up and the epoch before it are not counted: in a virtual machine memory costs most when it is
+touched for the first time, and a run has many epochs. Batches padded to one length need the same memory and time in each
+step, so a few of them are enough.
 
 Forward: all checkpoints of one adapter over 500 samples, beside loading base and adapter again for each checkpoint and
 asking for the logits of all positions. One of the checkpoints is timed and scaled up.
@@ -39,7 +40,6 @@ from memo_assets.training.loop import train
 from memo_assets.training.schedule import checkpoint_steps
 
 BATCH, LONG = 16, 512
-WARM_UP = 4  # steps that are not counted, where batches differ in length
 CHECKPOINTS, READ = 8, 500
 
 
@@ -61,18 +61,25 @@ class Clock:
         return self._done == self._warm_up + self.steps
 
 
+def train_rows(of: Subject, seed: int, steps: int) -> np.ndarray:
+    """Training samples of a model as positions, so many of them as an epoch of so many steps has."""
+    rows = of.pool[split_mask(len(of.pool), 0.5, seed)]
+    assert len(rows) >= BATCH * steps
+    return np.random.default_rng(seed).permutation(rows)[: BATCH * steps]
+
+
 def packed(of: Subject, k: int, steps: int) -> Callable[[], float]:
-    """Samples a CPU second of K adapters at once; the models are set up now."""
+    """Samples a CPU second of K adapters at once, in an epoch of so many steps; the models are set up now."""
     model, _ = load_base(str(of.folder), "fp32")
     assert of.study.lora is not None
     task = LanguageTask(model, of.tokens, of.study.lora, seeds=range(k))
-    rows = np.stack([of.pool[split_mask(len(of.pool), 0.5, seed)] for seed in range(k)])
+    rows = np.stack([train_rows(of, seed, steps) for seed in range(k)])
     given = of.study.training.model_dump() | {"batch_size": BATCH, "epochs": 100, "checkpoints": [0.0, 100.0]}
     recipe = Training.model_validate(given)
     assert list(checkpoint_steps(recipe, rows.shape[1]))
 
     def run() -> float:
-        clock = Clock(steps, WARM_UP)
+        clock = Clock(steps, warm_up=steps)
 
         with tempfile.TemporaryDirectory() as folder, contextlib.suppress(Interrupted):
             train(
@@ -111,7 +118,7 @@ def collated(texts: list[np.ndarray], length: int | None) -> dict[str, torch.Ten
 def by_trainer(
     of: Subject, steps: int, *, batch: int, passes: int, length: int | None
 ) -> Callable[[], float]:
-    """Samples a CPU second of one adapter in transformers' Trainer."""
+    """Samples a CPU second of one adapter in transformers' Trainer, in an epoch of so many steps, or in steps of one length."""
     lora = of.study.lora
     assert lora is not None
     base = AutoModelForCausalLM.from_pretrained(of.folder, dtype=torch.float32)
@@ -119,10 +126,10 @@ def by_trainer(
         r=lora.rank, lora_alpha=int(lora.alpha), target_modules=list(lora.targets), lora_dropout=lora.dropout
     )
     model = get_peft_model(base, config)
-    texts = [of.texts[position] for position in of.pool[split_mask(len(of.pool), 0.5, 0)]]
+    texts = [of.texts[position] for position in train_rows(of, 0, steps)]
 
     def run() -> float:
-        clock = Clock(steps, WARM_UP if length is None else 1)
+        clock = Clock(steps, warm_up=steps if length is None else 1)
         with tempfile.TemporaryDirectory() as folder:
             arguments = TrainingArguments(
                 output_dir=folder,
@@ -156,7 +163,7 @@ def trained(
     rounds: int,
     *,
     packs: dict[int, tuple[float, float] | None],
-    steps: tuple[int, int, int],
+    steps: tuple[int, int],
 ) -> list[Row]:
     """Rows of one model.
 
@@ -165,12 +172,12 @@ def trained(
         name: of the model, for the table.
         rounds: how often each is timed.
         packs: sizes of packs; of those with a value it is the least ratio to both ways, as (short, padded).
-        steps: timed steps of packs, of batches of 16, and of batches padded to 512.
+        steps: timed steps in batches of 16, which are an epoch, and in batches padded to 512.
     """
     ways = {f"K={k}": packed(of, k, steps[0]) for k in packs}
     short, padded = "Trainer, batch 16", f"Trainer, batch 2 x 2 padded to {LONG}"
-    ways[short] = by_trainer(of, steps[1], batch=BATCH, passes=1, length=None)
-    ways[padded] = by_trainer(of, steps[2], batch=2, passes=2, length=LONG)
+    ways[short] = by_trainer(of, steps[0], batch=BATCH, passes=1, length=None)
+    ways[padded] = by_trainer(of, steps[1], batch=2, passes=2, length=LONG)
     rates: dict[str, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         for way, run in ways.items():
@@ -271,16 +278,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
         if "tiny" in wanted:
-            packs: dict[int, tuple[float, float] | None] = {
-                1: None,
-                2: None,
-                4: None,
-                8: None,
-                16: (5, 100),
-                32: None,
-            }
+            packs = {k: (5, 100) if k == 16 else None for k in (1, 2, 4, 8, 16, 32)}
             rows = trained(
-                subject("cities", folder), "tiny Llama", arguments.rounds, packs=packs, steps=(40, 60, 6)
+                subject("cities", folder), "tiny Llama", arguments.rounds, packs=packs, steps=(40, 6)
             )
             write("training_tiny", rows)
         if {"large", "forward"} & set(wanted):
@@ -289,7 +289,7 @@ def main() -> None:
             packs = dict.fromkeys((1, 4, 8), (2.5, 15))
             write(
                 "training_smollm2",
-                trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(6, 8, 1)),
+                trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(8, 1)),
             )
         if "forward" in wanted:
             write("forward", checkpoints_forward(large, min(arguments.rounds, 3), folder))
