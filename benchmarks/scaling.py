@@ -138,7 +138,7 @@ def picture(curves: Sequence[dict[str, Any]]) -> go.Figure:
         specs=[[{"secondary_y": True}] * columns] * rows,
     )
     for place, one in enumerate(curves):
-        where = {"row": place // columns + 1, "col": place % columns + 1}
+        where: dict[str, Any] = {"row": place // columns + 1, "col": place % columns + 1}
         first = place == 0
         line = {"name": "seconds", "line_color": "#0072B2", "mode": "lines+markers", "showlegend": first}
         figure.add_scatter(x=one["sizes"], y=one["seconds"], **line, **where)
@@ -146,7 +146,7 @@ def picture(curves: Sequence[dict[str, Any]]) -> go.Figure:
             line |= {"name": "MB above the inputs", "line_color": "#D55E00", "line_dash": "dot"}
             figure.add_scatter(x=one["sizes"], y=one["megabytes"], **line, **where, secondary_y=True)
             marks = [0.0, max(one["megabytes"])]
-            limits = {
+            limits: dict[str, Any] = {
                 "range": [0, 1.1 * marks[1]],
                 "tickvals": marks,
                 "tickformat": ".0f",
@@ -160,8 +160,8 @@ def picture(curves: Sequence[dict[str, Any]]) -> go.Figure:
         for value in sorted(one["seconds"]):
             if not shown or value > 1.15 * shown[-1]:
                 shown.append(value)
-        marks = {"tickvals": shown, "ticktext": [f"{value:.2g}" for value in shown]}
-        figure.update_yaxes(type="log", **marks, title_text=title, **where, secondary_y=False)
+        ticks: dict[str, Any] = {"tickvals": shown, "ticktext": [f"{value:.2g}" for value in shown]}
+        figure.update_yaxes(type="log", **ticks, title_text=title, **where, secondary_y=False)
     figure.update_layout(height=330 * rows, width=1400)
     figure.update_annotations(font_size=12)
     figure = style(figure, "Time and memory over size, one size doubled at a time")

@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -75,7 +76,23 @@ def write_inputs(study: Study) -> None:
         write_parquet(layout.split_mask(seed), pa.table({"sample_id": ids}))
 
 
-def timed(executor: Executor, study: Study, seeds: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Timed:
+    """How an executor did.
+
+    seconds: in all.
+    work: seconds of each item in its worker.
+    versions: data version of every split seed's result.
+    megabytes: memory of this process every half second.
+    """
+
+    seconds: float
+    work: list[float]
+    versions: dict[int, str]
+    megabytes: list[float]
+
+
+def timed(executor: Executor, study: Study, seeds: int) -> Timed:
     """Compute one item a seed in a fresh warehouse."""
     with tempfile.TemporaryDirectory(prefix="memo-bench-") as folder:
         os.environ["MEMO_WAREHOUSE"] = folder
@@ -91,19 +108,14 @@ def timed(executor: Executor, study: Study, seeds: int) -> dict[str, object]:
     errors = [outcome.result.error for outcome in outcomes if outcome.result.error]
     assert not errors, errors[0]
     assert len(outcomes) == seeds
-    return {
-        "seconds": seconds,
-        "work": [outcome.result.seconds for outcome in outcomes],
-        "versions": {
-            seed: result.data_version for outcome in outcomes for seed, result in outcome.result.seeds.items()
-        },
-        "memory": memory.megabytes,
-    }
+    results = [outcome.result for outcome in outcomes]
+    versions = {seed: of_seed.data_version for result in results for seed, of_seed in result.seeds.items()}
+    return Timed(seconds, [result.seconds for result in results], versions, memory.megabytes)
 
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=2, help="tasks, and workers here, side by side")
     given = parser.parse_args()
@@ -114,18 +126,18 @@ def main() -> None:
     with closing(LocalExecutor()) as local:
         here = timed(local, study, given.seeds)
     there = timed(SlurmExecutor(), study, given.seeds)
-    assert here["versions"] == there["versions"], "the two executors do not give the same weights"
-    memory = there["memory"]
+    assert here.versions == there.versions, "the two executors do not give the same weights"
+    memory = there.megabytes
     tenth = max(len(memory) // 10, 1)
-    work, task = statistics.median(here["work"]), statistics.median(there["work"])
-    slot = there["seconds"] * given.parallel / given.seeds
+    work, task = statistics.median(here.work), statistics.median(there.work)
+    slot = there.seconds * given.parallel / given.seeds
     result = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "tasks": given.seeds,
         "side_by_side": given.parallel,
-        "local_seconds": round(here["seconds"], 1),
-        "slurm_seconds": round(there["seconds"], 1),
-        "slurm_over_local": round(there["seconds"] / here["seconds"], 2),
+        "local_seconds": round(here.seconds, 1),
+        "slurm_seconds": round(there.seconds, 1),
+        "slurm_over_local": round(there.seconds / here.seconds, 2),
         # Per task: the training alone, in a worker that has imported torch; what importing it adds; what Slurm and
         # starting Python add, until the slot is free for the next task.
         "training_seconds": round(work, 2),

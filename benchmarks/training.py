@@ -18,7 +18,7 @@ import contextlib
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -162,7 +162,7 @@ def trained(
     name: str,
     rounds: int,
     *,
-    packs: dict[int, tuple[float, float] | None],
+    packs: Mapping[int, tuple[float, float] | None],
     steps: tuple[int, int],
 ) -> list[Row]:
     """Rows of one model.
@@ -274,24 +274,22 @@ def main() -> None:
     parser.add_argument("--only", choices=["tiny", "large", "forward"])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    wanted = [arguments.only] if arguments.only else ["tiny", "large", "forward"]
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent)
-        if "tiny" in wanted:
+        if arguments.only in {None, "tiny"}:
             packs = {k: (5, 100) if k == 16 else None for k in (1, 2, 4, 8, 16, 32)}
             rows = trained(
                 subject("cities", folder), "tiny Llama", arguments.rounds, packs=packs, steps=(40, 6)
             )
             write("training_tiny", rows)
-        if {"large", "forward"} & set(wanted):
-            large = subject("smollm2_cities", folder)
-        if "large" in wanted:
-            packs = dict.fromkeys((1, 4, 8), (2.5, 15))
-            write(
-                "training_smollm2",
-                trained(large, "SmolLM2-135M", arguments.rounds, packs=packs, steps=(8, 1)),
-            )
-        if "forward" in wanted:
+        if arguments.only == "tiny":
+            return
+        large = subject("smollm2_cities", folder)
+        if arguments.only != "forward":
+            aims: dict[int, tuple[float, float]] = dict.fromkeys((1, 4, 8), (2.5, 15.0))
+            rows = trained(large, "SmolLM2-135M", arguments.rounds, packs=aims, steps=(8, 1))
+            write("training_smollm2", rows)
+        if arguments.only != "large":
             write("forward", checkpoints_forward(large, min(arguments.rounds, 3), folder))
 
 
