@@ -49,7 +49,7 @@ demo: $(READY)
 
 # Processes side by side get one thread each: with more they wait for each other's.
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
 
 ui: $(READY)
 	$(BIN)/memo ui --port $(PORT)
