@@ -115,7 +115,9 @@ def timed(executor: Executor, study: Study, seeds: int) -> Timed:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--parallel", type=int, default=2, help="tasks, and workers here, side by side")
     given = parser.parse_args()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Weights with fewer numbers are left to torch: a call of oneDNN costs about ten microseconds more.
+# Weights with fewer numbers are left to torch: a call of oneDNN costs more, which small products do not make up for.
 _LEAST = 2**16
 
 
