@@ -20,7 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from memo_assets.config import Lora
-from memo_assets.models.products import FrozenLinear, by_onednn, product
+from memo_assets.models.low_rank import Projections
+from memo_assets.models.products import FrozenLinear, by_onednn, pack_weights
 
 _INIT, _DROPOUT = 1, 2
 
@@ -111,40 +112,24 @@ class _LinearWithUpdates(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # noqa: PLR0917 - autograd passes arguments by position
-        ctx: Any,
-        x: Tensor,
-        mask: Tensor | None,
-        weight: Tensor,
-        bias: Tensor | None,
-        lora_a: Tensor,
-        lora_b: Tensor,
-        scale: float,
+    def forward(
+        ctx: Any, x: Tensor, mask: Tensor | None, projection: Projections, *adapters: Tensor
     ) -> Tensor:
-        out = product(x.flatten(0, 1), weight, bias).view(*x.shape[:2], -1)
         seen = x if mask is None else x * mask
-        low = torch.bmm(seen, lora_a.to(x.dtype).transpose(1, 2)).mul_(scale)
-        out.baddbmm_(low, lora_b.to(x.dtype).transpose(1, 2))
-        ctx.save_for_backward(seen, mask, low, weight, lora_a, lora_b)
-        ctx.scale = scale
+        (out,), low = projection.forward(x, seen, adapters)
+        ctx.save_for_backward(seen, mask, low, *adapters)
+        ctx.projection = projection
         return out
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        seen, mask, low, weight, lora_a, lora_b = ctx.saved_tensors
-        grad = grad_outputs[0].contiguous()
-        grad_low = torch.bmm(grad, lora_b.to(grad.dtype)).mul_(ctx.scale)
-        grad_a = torch.bmm(grad_low.transpose(1, 2), seen).to(lora_a.dtype)
-        # Computed as its transpose, which for wide outputs is quicker on a CPU.
-        grad_b = torch.bmm(low.transpose(1, 2), grad).transpose(1, 2).to(lora_b.dtype)
+        seen, mask, low, *adapters = ctx.saved_tensors
+        grads = (grad_outputs[0].contiguous(),)
+        grad_low, grads_of_adapters = ctx.projection.backward(grads, seen, low, adapters)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = product(grad.flatten(0, 1), weight.t()).view_as(seen)
-            if mask is None:
-                grad_x.baddbmm_(grad_low, lora_a.to(grad.dtype))
-            else:
-                grad_x.addcmul_(torch.bmm(grad_low, lora_a.to(grad.dtype)), mask)
-        return grad_x, None, None, None, grad_a, grad_b, None
+            grad_x = ctx.projection.grad_input(grads, grad_low, adapters, mask)
+        return grad_x, None, None, *grads_of_adapters
 
 
 class PackedLoraLinear(nn.Module):
@@ -158,7 +143,7 @@ class PackedLoraLinear(nn.Module):
         self, base: nn.Linear, n_adapters: int, rank: int, *, scale: float, dropout: AdapterDropout
     ) -> None:
         super().__init__()
-        self.base = base
+        self.base = FrozenLinear(base) if type(base) is nn.Linear else base
         self.scale = scale
         self.lora_A = nn.Parameter(torch.zeros(n_adapters, rank, base.in_features))
         self.lora_B = nn.Parameter(torch.zeros(n_adapters, base.out_features, rank))
@@ -180,10 +165,9 @@ class PackedLoraLinear(nn.Module):
         mask, scale = None, self.scale
         if self._dropout.active:
             mask, scale = self._dropout.mask(tokens), self.scale / self._dropout.keep
-        if self.base.weight.is_floating_point():
-            out = _LinearWithUpdates.apply(
-                tokens, mask, self.base.weight, self.base.bias, self.lora_A, self.lora_B, scale
-            )
+        if isinstance(self.base, FrozenLinear):
+            projection = Projections((self.base,), (0,), scale)
+            out = _LinearWithUpdates.apply(tokens, mask, projection, self.lora_A, self.lora_B)
         else:  # quantized: only the base module itself knows how to multiply by its weights
             seen = tokens if mask is None else tokens * mask
             low = torch.bmm(seen, self.lora_A.to(x.dtype).transpose(1, 2)) * scale
@@ -208,6 +192,11 @@ class PackedLora:
             named[f"{name}.lora_A"] = module.lora_A
             named[f"{name}.lora_B"] = module.lora_B
         return named
+
+    @property
+    def is_off(self) -> bool:
+        """Whether `off` lasts."""
+        return next(iter(self.modules.values())).is_off
 
     @contextmanager
     def off(self) -> Iterator[None]:
@@ -257,6 +246,7 @@ def pack_lora(model: nn.Module, lora: Lora, seeds: Sequence[int]) -> PackedLora:
             and by_onednn(module.weight)
         ):
             model.set_submodule(name, FrozenLinear(module))
+    pack_weights(module for module in model.modules() if isinstance(module, FrozenLinear))
     return PackedLora(packed, tuple(seeds), lora, dropout)
 
 

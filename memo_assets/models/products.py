@@ -1,9 +1,10 @@
 """Products with the frozen weights of a base model.
 
-What belongs here: which library multiplies, and linear modules that are not trained. What does not: adapters
-(`packed_lora`).
+What belongs here: which library multiplies, in which order weights are kept for it, and linear modules that are not
+trained. What does not: adapters (`low_rank`, `packed_lora`).
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -12,6 +13,8 @@ from torch.nn import functional
 
 # Weights with fewer numbers are left to torch: a call of oneDNN costs more, which small products do not make up for.
 _LEAST = 2**16
+# So many bytes of weights are packed at most: that takes the same memory again, which of more would be missed.
+_PACKED_AT_MOST = 2**30
 
 
 def by_onednn(weight: Tensor) -> bool:
@@ -36,7 +39,7 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: [d_out].
     """
     if by_onednn(weight) and x.dtype == torch.float32:
-        return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")  # noqa: SLF001
+        return _onednn(x, weight, bias)
     return functional.linear(x, weight, bias)
 
 
@@ -46,22 +49,57 @@ class FrozenLinear(nn.Linear):
     def __init__(self, base: nn.Linear) -> None:
         super().__init__(base.in_features, base.out_features, bias=base.bias is not None, device="meta")
         self.weight, self.bias = base.weight, base.bias
+        self._packed: tuple[Tensor, Tensor] | None = None
+
+    def pack(self) -> None:
+        """Bring the weights into the order in which oneDNN reads them, which it else does at every call.
+
+        They are then there twice, once for each direction, and not as `weight`: the module can no longer be moved, copied
+        or changed. Results differ by rounding.
+        """
+        weight = self.weight.detach()
+        reorder = torch.ops.mkldnn._reorder_linear_weight  # noqa: SLF001 - as `torch.compile` does
+        self._packed = reorder(weight), reorder(weight.t().contiguous())
+        self.register_parameter("weight", None)
+
+    def product(self, x: Tensor) -> Tensor:
+        """[n, d_in] to [n, d_out], without gradients."""
+        if self._packed is None:
+            return product(x, self.weight, self.bias)
+        return _onednn(x, self._packed[0], self.bias)
+
+    def product_back(self, grad: Tensor) -> Tensor:
+        """The gradient of the input [n, d_in], from that of the output [n, d_out]."""
+        if self._packed is None:
+            return product(grad, self.weight.t())
+        return _onednn(grad, self._packed[1], None)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """[..., d_in] to [..., d_out]."""
-        out = _FrozenProduct.apply(input.flatten(0, -2), self.weight, self.bias)
+        out = _FrozenProduct.apply(input.flatten(0, -2), self)
         return out.view(*input.shape[:-1], -1)
+
+
+def pack_weights(modules: Iterable[FrozenLinear]) -> None:
+    """Pack the weights with which oneDNN multiplies, unless those are too many altogether."""
+    large = [module for module in modules if by_onednn(module.weight)]
+    if sum(module.weight.nbytes for module in large) <= _PACKED_AT_MOST:
+        for module in large:
+            module.pack()
 
 
 class _FrozenProduct(torch.autograd.Function):
     """A product through which a gradient passes to its input."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(weight)
-        return product(x, weight, bias)
+    def forward(ctx: Any, x: Tensor, module: FrozenLinear) -> Tensor:
+        ctx.module = module
+        return module.product(x)
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        (weight,) = ctx.saved_tensors
-        return product(grad_outputs[0].contiguous(), weight.t()), None, None
+        return ctx.module.product_back(grad_outputs[0].contiguous()), None
+
+
+def _onednn(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise.default(x, weight, bias, "none", [], "")  # noqa: SLF001

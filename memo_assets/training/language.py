@@ -25,6 +25,7 @@ from transformers import PreTrainedModel
 
 from memo_assets.config import Elr, Lora
 from memo_assets.data.tokens import TokenizedSamples
+from memo_assets.models.packed_block import pack_blocks
 from memo_assets.models.packed_lora import pack_lora
 from memo_assets.models.peft_format import load_adapter, save_adapter
 from memo_assets.training.early_learning import EarlyLearning
@@ -81,6 +82,7 @@ class LanguageTask:
                     f"{int(bad.sum())} samples have {problem}, first at position {int(bad.argmax())}"
                 )
         self._pack = pack_lora(model, lora, seeds)
+        pack_blocks(model, self._pack)
         self.seeds = self._pack.seeds
         self._model = model.eval()
         self._device = next(model.parameters()).device

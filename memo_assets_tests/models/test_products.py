@@ -5,8 +5,9 @@ import torch
 from torch import nn
 
 from memo_assets.config import Lora
+from memo_assets.models import products
 from memo_assets.models.packed_lora import PackedLoraLinear, pack_lora
-from memo_assets.models.products import FrozenLinear, by_onednn, product
+from memo_assets.models.products import FrozenLinear, by_onednn, pack_weights, product
 
 WIDE = (256, 320)  # above the size from which oneDNN multiplies
 
@@ -66,6 +67,8 @@ def test_of_a_model_all_large_linear_modules_but_the_targets_become_frozen_ones(
         }
     )
     large = model["large"]
+    assert isinstance(large, nn.Linear)
+    weight = large.weight
     pack_lora(model, Lora(rank=2, alpha=4, targets=["target"]), [0, 1])
     kinds = {name: type(module) for name, module in model.items()}
     assert kinds == {
@@ -74,9 +77,51 @@ def test_of_a_model_all_large_linear_modules_but_the_targets_become_frozen_ones(
         "small": nn.Linear,
         "quantized": _Quantized,
     }
-    assert type(model["target"].base) is nn.Linear
-    assert isinstance(large, nn.Linear)
-    assert model["large"].weight is large.weight
+    assert type(model["target"].base) is FrozenLinear
+    found, x = model["large"], _random(3, WIDE[0])
+    assert isinstance(found, FrozenLinear)
+    torch.testing.assert_close(found(x), nn.functional.linear(x, weight, large.bias), atol=1e-4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 115, 600])
+@pytest.mark.parametrize("has_bias", [False, True])
+def test_packed_weights_give_the_same(rows: int, *, has_bias: bool) -> None:
+    base = nn.Linear(WIDE[1], WIDE[0], bias=has_bias).requires_grad_(requires_grad=False)
+    plain, packed = FrozenLinear(base), FrozenLinear(base)
+    packed.pack()
+    assert packed.weight is None
+    x, grad = _random(rows, WIDE[1]), _random(rows, WIDE[0])
+    torch.testing.assert_close(packed.product(x), plain.product(x), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed.product_back(grad), plain.product_back(grad), atol=1e-5, rtol=1e-5)
+    x.requires_grad_()
+    packed(x).backward(grad)
+    assert x.grad is not None
+    assert torch.equal(x.grad, packed.product_back(grad))
+
+
+def test_what_oneDNN_does_not_multiply_is_left_and_so_is_all_where_it_is_too_much(  # noqa: N802 - its name
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    small, large, other = (FrozenLinear(nn.Linear(*shape)) for shape in ((3, 5), WIDE, WIDE))
+    monkeypatch.setattr(products, "_PACKED_AT_MOST", 2 * 4 * WIDE[0] * WIDE[1] - 1)
+    pack_weights([small, large, other])
+    assert all(module.weight is not None for module in (small, large, other))
+    pack_weights([small, large])
+    assert small.weight is not None
+    assert large.weight is None
+    assert other.weight is not None
+
+
+def test_a_weight_shared_with_the_embedding_stays_there() -> None:
+    embedding, head = nn.Embedding(*WIDE), nn.Linear(WIDE[1], WIDE[0], bias=False)
+    head.weight = embedding.weight
+    model = nn.ModuleDict({"embedding": embedding, "target": nn.Linear(3, 5), "head": head})
+    x, tokens = _random(2, WIDE[1]), torch.tensor([1, 200])
+    expected, seen = head(x), embedding(tokens)
+    pack_lora(model, Lora(rank=2, alpha=4, targets=["target"]), [0])
+    assert model["head"].weight is None
+    torch.testing.assert_close(model["head"](x), expected, atol=1e-4, rtol=1e-5)
+    assert torch.equal(model["embedding"](tokens), seen)
 
 
 class _Quantized(nn.Linear):
