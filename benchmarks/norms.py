@@ -1,6 +1,6 @@
 """Norms of LoRA updates from their thin factors, beside numpy's norms of the products multiplied out.
 
-    python -m benchmarks.norms [--rounds 1]
+    python -m benchmarks.norms [--rounds 3]
 
 The size of an adapter on all linear layers of a 7B model: 7 modules in 32 layers, rank 8, width 4096, weights made up.
 Singular values of a full matrix of 4096 x 4096 take tens of seconds: one pair is timed and scaled up.
@@ -17,7 +17,7 @@ PAIRS = MODULES * LAYERS
 
 def main() -> None:
     """One row."""
-    rounds = rounds_asked(__doc__, 1)
+    rounds = rounds_asked(__doc__, 3)
     rng = np.random.default_rng(0)
     pairs = [
         (

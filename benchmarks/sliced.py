@@ -258,7 +258,7 @@ def main() -> None:
         scatter(LARGE[1]),
         *all_layers(rounds),
         *mutual_information(rounds),
-        *distances(1),
+        *distances(rounds),
     ]
     write("sliced", rows)
 

@@ -54,7 +54,7 @@ def write_files(layout: Layout) -> None:
         )
 
 
-def loading(layout: Layout, folder: Path) -> Row:
+def loading(rounds: int, layout: Layout, folder: Path) -> Row:
     """All blocks in one load, as a run over all partitions does, beside a bare copy of the rows."""
     plain = folder / "plain.duckdb"
     files = [str(layout.logits(seed)) for seed in range(MODELS)]
@@ -80,7 +80,7 @@ def loading(layout: Layout, folder: Path) -> Row:
         target=1.5,
         at_least=False,
         note="split masks, checkpoints, the check of keys and the publication by rename included",
-        **compared(in_turn({"ours": ours, "bare": bare}, 2), "ours", "bare", faster=False),
+        **compared(in_turn({"ours": ours, "bare": bare}, rounds), "ours", "bare", faster=False),
     )
     plain.unlink()
     return row
@@ -222,7 +222,11 @@ def main() -> None:
         os.environ[WAREHOUSE_VARIABLE] = str(folder / "warehouse")
         layout = Layout(folder / "warehouse", STUDY)
         write_files(layout)
-        rows = [loading(layout, folder), *labels(rounds), *scores_into_a_figure(rounds, layout, folder)]
+        rows = [
+            loading(rounds, layout, folder),
+            *labels(rounds),
+            *scores_into_a_figure(rounds, layout, folder),
+        ]
         write("warehouse", rows)
 
 
