@@ -3,8 +3,8 @@
 What belongs here: what a block does before its attention and after it, for blocks built as Llama's are. What does not:
 products (`low_rank`), attention itself, which stays with the transformers library or what is registered there.
 
-Run module by module, a block is hundreds of small operations with their gradients, each a pass over all tokens. Written out
-as two functions, products that share an input read it once, their gradients of it add up in place, and what is between
+Run module by module, a block is many small operations with their gradients, each a pass over all tokens. Written out as two
+functions, products that share an input read it once, their gradients of it add up in place, and what is between
 products takes a few passes.
 """
 
@@ -218,7 +218,7 @@ def _taken_apart(block: Any, n_models: int) -> tuple[_Parts, list[Tensor], list[
         linear = tuple(frozen for frozen in map(_frozen, group) if frozen is not None)
         if len(linear) < len(group):
             return None
-        adapted = tuple(place for place, module in enumerate(group) if module in packed)
+        adapted = tuple(place for place, module in enumerate(group) if isinstance(module, PackedLoraLinear))
         projections.append(Projections(linear, adapted, packed[0].scale if packed else 0.0))
         parameters.append([*(module.lora_A for module in packed), *(module.lora_B for module in packed)])
     first, *second = parameters

@@ -108,7 +108,7 @@ class _LinearWithUpdates(torch.autograd.Function):
     """Frozen linear map plus K low-rank updates, with their gradients.
 
     Written out because autograd would make a copy of the base output, of every transposed weight gradient, and of the
-    input gradient that the base and the updates add up to: about a third of a step on CPU.
+    input gradient that the base and the updates add up to.
     """
 
     @staticmethod

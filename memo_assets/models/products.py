@@ -13,7 +13,7 @@ from torch.nn import functional
 
 # Weights with fewer numbers are left to torch: a call of oneDNN costs more, which small products do not make up for.
 _LEAST = 2**16
-# So many bytes of weights are packed at most: that takes the same memory again, which of more would be missed.
+# So many bytes of weights are packed at most: they then take twice that, which of more would be missed.
 _PACKED_AT_MOST = 2**30
 
 
@@ -55,7 +55,8 @@ class FrozenLinear(nn.Linear):
         """Bring the weights into the order in which oneDNN reads them, which it else does at every call.
 
         They are then there twice, once for each direction, and not as `weight`: the module can no longer be moved, copied
-        or changed. Results differ by rounding.
+        or changed. Where others hold the weights, an embedding or the mapping of a file, they stay there too. Results differ
+        by rounding.
         """
         weight = self.weight.detach()
         reorder = torch.ops.mkldnn._reorder_linear_weight  # noqa: SLF001 - as `torch.compile` does
