@@ -4,8 +4,10 @@ What belongs here: finding studies and parsing them. What does not: the words of
 (the component calls this module, and so does the command line, so that both show the same message).
 """
 
+import copy
 import os
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,14 @@ def _attributes(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise StudyError(f"{path}: cannot be read as UTF-8 text: {error}") from error
+    node, attributes = _parsed(path, text)
+    return node, copy.deepcopy(attributes)  # the caller takes blocks out of them
+
+
+# Loading the code location asks for the same file three times. (PyYAML's loader in C is quicker, but a file of
+# brackets alone ends the process with it.)
+@lru_cache(maxsize=64)
+def _parsed(path: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
     try:
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()

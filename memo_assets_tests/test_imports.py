@@ -4,38 +4,47 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 HEAVY = ("torch", "transformers", "peft", "sklearn", "pandas", "plotly", "scipy", "pyarrow", "duckdb")
 
 LOAD = """
 import json, sys, time
-began = time.perf_counter()
 import memo_assets.definitions
 found = memo_assets.definitions.build_defs()
 keys = ["/".join(key.path) for key in found.resolve_all_asset_keys()]
-seconds = time.perf_counter() - began
-print(json.dumps({"seconds": seconds, "keys": keys, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
+print(json.dumps({"seconds": time.process_time(), "keys": keys, "modules": sorted({name.split(".")[0] for name in sys.modules})}))
 """
+DAGSTER = "import json, time, dagster; print(json.dumps({'seconds': time.process_time()}))"
 
 
-def loaded(script: str) -> dict:
+def loaded(script: str) -> Any:
     run = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True
     )
     return json.loads(run.stdout)
 
 
-def test_the_code_location_is_light_quick_and_touches_nothing(warehouse: Path) -> None:
-    seconds = []
-    for _ in range(10):  # other programs may keep the machine busy
-        found = loaded(LOAD)
-        assert [name for name in HEAVY if name in found["modules"]] == []
-        assert {"digits/report", "cities/base_model"} <= set(found["keys"])
-        assert list(warehouse.iterdir()) == []
-        seconds.append(found["seconds"])
-        if seconds[-1] < 3:
-            break
-    assert min(seconds) < 3, f"seconds of all attempts: {seconds}"
+def test_the_code_location_is_light_and_touches_nothing(warehouse: Path) -> None:
+    found = loaded(LOAD)
+    assert [name for name in HEAVY if name in found["modules"]] == []
+    assert {"digits/report", "cities/base_model"} <= set(found["keys"])
+    assert list(warehouse.iterdir()) == []
+
+
+def test_the_code_location_costs_little_beside_dagster_itself() -> None:
+    """In CPU time and in turn, whatever else keeps the machine busy; the seconds are measured by benchmarks/pipeline.py."""
+    ours, dagster = (min(loaded(script)["seconds"] for _ in range(3)) for script in (LOAD, DAGSTER))
+    assert ours < 4 * dagster
+
+
+def test_every_study_file_is_parsed_once() -> None:
+    script = (
+        "import json; from memo_assets import study_file; from memo_assets.definitions import build_defs; build_defs(); "
+        "print(json.dumps([study_file._parsed.cache_info().misses, len(study_file.study_files())]))"
+    )
+    parsed, files = loaded(script)
+    assert parsed == files
 
 
 def test_a_worker_never_imports_dagster() -> None:
