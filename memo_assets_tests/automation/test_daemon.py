@@ -55,23 +55,23 @@ def fresh(instance: dg.DagsterInstance, study: Study) -> bool:
     return not any(state.todo for state in study_state(study, build_defs([study]), instance))
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_gap_then_a_changed_field_then_nothing_to_do(web: Web, instance: dg.DagsterInstance) -> None:
     # The job of the launchpad, of another study, while the night is waited for.
     launched = web.launch_job("other__everything")
-    web.wait_for(launched, "SUCCESS", 60)
+    web.wait_for(launched, "SUCCESS", 120)
     (shown,) = web.ask(BACKFILLS)["partitionBackfillsOrError"]["results"]
     assert shown["title"] == "everything of other"
     web.ask(
         "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }", id=shown["id"]
     )
 
-    web.wait_until(lambda: bool(nightly_backfills(instance)), 120)
+    web.wait_until(lambda: bool(nightly_backfills(instance)), 240)
     (backfill,) = nightly_backfills(instance)
     assert targets(web.study, backfill) == {"adapters": {"6", "7"}, "logits": {"6", "7"}}
     adapters = dg.AssetKey(["toy", "adapters"])
     missing = {"6", "7"}
-    web.wait_until(lambda: missing <= instance.get_materialized_partitions(adapters), 120)
+    web.wait_until(lambda: missing <= instance.get_materialized_partitions(adapters), 240)
     assert len(nightly_backfills(instance)) == 1
     records = instance.fetch_materializations(adapters, limit=100).records
     made = [record for record in records if record.partition_key in missing]
@@ -82,12 +82,12 @@ def test_a_gap_then_a_changed_field_then_nothing_to_do(web: Web, instance: dg.Da
     assert found.tags["dagster/backfill"] == backfill.backfill_id
     assert found.tags[NIGHTLY_TAG] == "toy"
 
-    web.wait_until(lambda: fresh(instance, web.study), 120, every=5)
+    web.wait_until(lambda: fresh(instance, web.study), 240, every=5)
 
     # Another field of the study file: all seeds are stale.
     changed = toy(nightly=EVERY_MINUTE, **{**MORE, "training.learning_rate": 0.02})
     web.change(changed)
-    web.wait_until(lambda: fresh(instance, changed), 400, every=5)
+    web.wait_until(lambda: fresh(instance, changed), 800, every=5)
     nights = seeds_by_backfill(instance, changed)
     assert nights == [missing, {str(seed) for seed in changed.seeds}]
 
