@@ -70,7 +70,7 @@ class Web:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        self.wait_until(lambda: bool(self.ask("{ version }", patient=True)), 90)
+        self.wait_until(lambda: bool(self.ask("{ version }", patient=True)), 180)
 
     def ask(self, query: str, *, patient: bool = False, **variables: Any) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()
@@ -133,7 +133,7 @@ class Web:
         stored = [study.model_dump(mode="json") for study in studies]
         write_json(self._folder / "studies.json", stored)
 
-    def wait_for(self, run: str, status: str, seconds: float = 180) -> None:
+    def wait_for(self, run: str, status: str, seconds: float = 360) -> None:
         ended = ("SUCCESS", "FAILURE", "CANCELED")
         self.wait_until(lambda: self.status(run) in (status, *ended), seconds)
         assert self.status(run) == status

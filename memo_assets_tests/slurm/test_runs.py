@@ -70,7 +70,7 @@ def test_results_of_a_killed_run_are_taken_up_without_slurm_knowing_them_any_mor
     lab.inputs(study)
     items = lab.items(study, [0, 1], [2, 3])
     killed_run(lab, items)
-    lab.wait_until(lambda: not lab.living(), 120)
+    lab.wait_until(lambda: not lab.living(), 240)
     seen = Seen()
     outcomes = lab.run(items, seen)
     assert all(outcome.result.error is None for outcome in outcomes.values())
