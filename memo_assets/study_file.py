@@ -241,8 +241,8 @@ def _attributes(path: Path) -> tuple[yaml.Node | None, dict[str, Any]]:
     return node, copy.deepcopy(attributes)  # the caller takes blocks out of them
 
 
-# Loading the code location asks for the same file three times. (PyYAML's loader in C is quicker, but a file of
-# brackets alone ends the process with it.)
+# Loading the code location asks for the same file three times. (PyYAML's loader in C is no way out: a file of nothing
+# but brackets ends the process with it.)
 @lru_cache(maxsize=64)
 def _parsed(path: Path, text: str) -> tuple[yaml.Node | None, dict[str, Any]]:
     try:

@@ -66,7 +66,7 @@ def test_a_gap_then_a_changed_field_then_nothing_to_do(web: Web, instance: dg.Da
         "mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }", id=shown["id"]
     )
 
-    web.wait_until(lambda: bool(nightly_backfills(instance)), 240)
+    web.wait_until(lambda: bool(nightly_backfills(instance)), 120)
     (backfill,) = nightly_backfills(instance)
     assert targets(web.study, backfill) == {"adapters": {"6", "7"}, "logits": {"6", "7"}}
     adapters = dg.AssetKey(["toy", "adapters"])

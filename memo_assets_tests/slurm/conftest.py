@@ -152,7 +152,7 @@ class Lab:
         """Tasks that are queued or running."""
         return self.cluster.call("squeue", "-h", "-r", "-t", LIVING, "-o", "%i").split()
 
-    def wait_until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 60) -> None:
         """Wait for something, or fail."""
         until = time.monotonic() + seconds
         while not condition():
@@ -191,7 +191,7 @@ def lab(cluster: OneMachineSlurm, warehouse: Path, monkeypatch: pytest.MonkeyPat
     for record in own.glob("*.json"):
         probes.mkdir(exist_ok=True)
         shutil.copy(record, probes)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 40
     while left := made.living():
         if time.monotonic() > until:
             cluster.call("scancel", *left)

@@ -81,7 +81,7 @@ def test_a_run_cancelled_in_the_ui_and_executed_again_does_only_what_is_missing(
     lab.wait_until(lambda: bool(recorded(web.study)[0]), 240)
     web.end(run)
     web.wait_for(run, "CANCELED")
-    lab.wait_until(lambda: not lab.living())
+    lab.wait_until(lambda: not lab.living(), 40)
     before = recorded(web.study)
     done = [seed for seed in before if before[seed]]
     assert 0 in done
@@ -154,5 +154,5 @@ def test_sigterm_to_the_run_cancels_its_tasks(lab: Lab, web: Web) -> None:
         found = instance.get_run_by_id(run)
     assert found is not None
     os.kill(int(found.tags[PROCESS_TAG].split(":")[1]), signal.SIGTERM)
-    lab.wait_until(lambda: not lab.living())
+    lab.wait_until(lambda: not lab.living(), 60)
     web.wait_for(run, "FAILURE")  # Dagster's name for a run that somebody else than it ended

@@ -357,7 +357,7 @@ def test_an_interrupt_ends_the_waiting_for_a_spare(warehouse: Path) -> None:
             time.sleep(0.3)
             assert process.poll() is None
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=20)
         finally:
             process.kill()
     assert errors.rstrip().endswith("KeyboardInterrupt")
